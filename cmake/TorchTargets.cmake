@@ -1,0 +1,85 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+#
+# The part that includes torch, and what is installed: the Python module and torch-remote-executor.
+
+include_guard()
+
+# Each torch header costs seconds a file. These few are what nearly every file needs; torch/extension.h, which pulls in
+# all of them, would cost more than it saves.
+set(precompile_source ${CMAKE_CURRENT_BINARY_DIR}/torch_precompiled.cpp)
+file(CONFIGURE OUTPUT ${precompile_source} CONTENT "// A library needs one source.\n")
+add_library(torch_remote_precompiled OBJECT ${precompile_source})
+target_link_libraries(torch_remote_precompiled PRIVATE torch_remote_options torch_remote::torch)
+target_precompile_headers(torch_remote_precompiled PRIVATE
+  <ATen/core/Tensor.h> <ATen/core/dispatch/Dispatcher.h> <torch/library.h> <ATen/EmptyTensor.h>)
+
+# The C++ meta functions by operator name, read from torch's own headers, so that they are this torch version's.
+set(generator ${PROJECT_SOURCE_DIR}/cmake/generate_meta_functions.py)
+set(generated_dir ${CMAKE_CURRENT_BINARY_DIR}/generated)
+foreach(part RANGE 3)
+  list(APPEND generated ${generated_dir}/meta_functions_${part}.cpp)
+endforeach()
+add_custom_command(
+  OUTPUT ${generated}
+  COMMAND ${Python_EXECUTABLE} ${generator} ${TORCH_INCLUDE_DIR} ${generated_dir}
+  DEPENDS ${generator} ${TORCH_INCLUDE_DIR}/../version.py
+  VERBATIM)
+
+torch_remote_library(torch_remote_libtorch_executor FOLDER core/executor/libtorch
+  LINK torch_remote_executor_core torch_remote::torch)
+# An object library: its registrations run when it is loaded, and nothing refers to them by name, so that a linker would
+# leave them out of a static one.
+torch_remote_library(torch_remote_client OBJECT FOLDER core/client SOURCES ${generated}
+  LINK torch_remote_session torch_remote::torch)
+
+torch_remote_programs(libtorch_executor FOLDER core/executor/libtorch ONE_PROCESS PCH torch_remote_precompiled
+  LINK torch_remote_libtorch_executor torch_remote_emulator)
+torch_remote_programs(client FOLDER core/client ONE_PROCESS PCH torch_remote_precompiled
+  LINK torch_remote_client torch_remote_libtorch_executor torch_remote_emulator)
+
+file(GLOB module_sources CONFIGURE_DEPENDS python/torch_remote/*.cpp)
+# CPython's internal headers are C, and a precompiled C++ header can't be reused for C.
+add_library(torch_remote_interpreter_frames OBJECT python/torch_remote/interpreter_frames.c)
+target_include_directories(torch_remote_interpreter_frames PRIVATE ${PROJECT_SOURCE_DIR})
+target_link_libraries(torch_remote_interpreter_frames PRIVATE Python::Module)
+set_target_properties(torch_remote_interpreter_frames PROPERTIES POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
+Python_add_library(_C MODULE WITH_SOABI ${module_sources})
+target_link_libraries(_C PRIVATE torch_remote_interpreter_frames torch_remote_client torch_remote_libtorch_executor torch_remote_emulator
+  torch_remote::torch_python)
+
+add_executable(torch-remote-executor core/executor/main.cpp)
+target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_executor torch_remote_emulator)
+
+foreach(target IN ITEMS _C torch-remote-executor)
+  target_compile_definitions(${target} PRIVATE TORCH_REMOTE_VERSION="${PROJECT_VERSION}")
+endforeach()
+set_target_properties(torch_remote_libtorch_executor torch_remote_client _C torch-remote-executor PROPERTIES
+  PRECOMPILE_HEADERS_REUSE_FROM torch_remote_precompiled)
+
+# A build fits one torch version; Python compares this before it loads the module.
+set(BUILD_INFO [["""What this torch-remote was compiled for; written by the build."""
+
+TORCH_VERSION = "@TORCH_VERSION@"
+]])
+
+if(APPLE)
+  set(origin @loader_path)
+else()
+  set(origin $ORIGIN)
+endif()
+# Installed, torch_remote and torch are neighbours in one site-packages; in the build tree CMake sets torch's own path.
+set_target_properties(_C PROPERTIES INSTALL_RPATH ${origin}/../torch/lib)
+set_target_properties(torch-remote-executor PROPERTIES INSTALL_RPATH ${origin}/../../torch/lib)
+
+set(package_dir ${CMAKE_CURRENT_BINARY_DIR}/torch_remote)
+if(TORCH_REMOTE_INPLACE)
+  set(package_dir ${PROJECT_SOURCE_DIR}/python/torch_remote)
+endif()
+set_target_properties(_C PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${package_dir})
+set_target_properties(torch-remote-executor PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${package_dir}/bin)
+file(CONFIGURE OUTPUT ${package_dir}/_build_info.py CONTENT "${BUILD_INFO}" @ONLY)
+
+install(TARGETS _C LIBRARY DESTINATION torch_remote)
+install(TARGETS torch-remote-executor RUNTIME DESTINATION torch_remote/bin)
+install(FILES ${package_dir}/_build_info.py DESTINATION torch_remote)
