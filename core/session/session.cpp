@@ -1,0 +1,165 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/session/session.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "core/protocol/bytes.h"
+#include "core/session/errors.h"
+#include "core/session/session_replies.h"
+#include "core/transport/signals.h"
+
+namespace torch_remote::session {
+
+namespace {
+
+constexpr std::uint64_t kInlineSizeBytesMax =
+    16 * 1024;                                          // smaller writes travel among the commands
+constexpr std::uint64_t kReadSizeBytesMax = 32u << 20;  // larger reads are cut, to bound memory
+
+}  // namespace
+
+Session::Session(std::unique_ptr<transport::Channel> channel, const std::string& endpoint,
+                 std::uint64_t session_id, SessionOptions options)
+    : link_(std::move(channel), endpoint, session_id, options.timeouts),
+      options_(std::move(options)),
+      ids_(options_.device) {
+  link_.open(options_.hello, [this](std::chrono::milliseconds left) {
+    WaitPolicy& policy = *options_.wait_policy;
+    void* state = policy.leave();
+    link_.channel().wait(std::min(left, kSessionWaitSlice));
+    policy.resume(state);
+    policy.check();
+  });
+  // What is appended and what is in flight are each below the limit.
+  locations_.resize(
+      std::bit_ceil(2 * std::size_t{link_.welcome().limits.operations_in_flight_max}));
+  keeper_ = transport::start_background_thread([this] { keep(); });
+}
+
+Session::~Session() { close(); }
+
+std::vector<Failure> Session::close() noexcept {
+  std::vector<Failure> unseen;
+  {
+    Lock lock(mutex_);
+    if (!closing_) {
+      closing_ = true;
+      try {
+        if (!ended_) {
+          flush();
+          wait_for_the_rest(lock);
+          if (!ended_) link_.goodbye();
+        }
+      } catch (const std::exception&) {
+        // The connection is gone; there is nobody to say goodbye to.
+      }
+      if (!ended_) end_session("the device was stopped");
+      unseen.assign(unseen_failures_.begin(), unseen_failures_.end());
+      unseen_failures_.clear();
+    }
+    keeper_wakes_.notify_all();
+  }
+  if (keeper_.joinable()) keeper_.join();
+  return unseen;
+}
+
+Session::Turn Session::turn() {
+  Lock lock(mutex_);
+  if (!has_room()) wait_for_room(lock);
+  check_alive();
+  return Turn(*this, std::move(lock));
+}
+
+void Session::free(TensorId id, std::uint64_t size_bytes) noexcept {
+  const Lock lock(mutex_);
+  release_storage(id, size_bytes);
+  if (ended_) return;
+  try {
+    batch_.free(id);
+    flush_if_worthwhile();
+  } catch (const std::exception& error) {
+    end_session(error.what());
+  }
+}
+
+void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination) {
+  std::uint64_t done = 0;
+  do {
+    const std::uint64_t size_bytes =
+        std::min<std::uint64_t>(destination.size() - done, kReadSizeBytesMax);
+    Lock lock(mutex_);
+    check_alive();
+    Pending pending(*this, destination.subspan(done, size_bytes));
+    batch_.read(pending.token, id, offset_bytes + done, size_bytes);
+    wait_for_reply(lock, pending);
+    done += size_bytes;
+  } while (done < destination.size());
+}
+
+void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source) {
+  if (source.size() <= kInlineSizeBytesMax) {
+    const Turn turn = this->turn();
+    batch_.write(id, offset_bytes, source);
+    return;
+  }
+  for (std::uint64_t done = 0; done < source.size();) {
+    const Turn turn = this->turn();
+    const std::uint64_t room = protocol::kPayloadFrameSizeBytes * 16;
+    const auto part = source.subspan(done, std::min<std::uint64_t>(room, source.size() - done));
+    if (payload_.size() + 16 > protocol::kPayloadFramesMax) flush();
+    std::uint32_t frames = 0;
+    for (std::size_t at = 0; at < part.size(); at += protocol::kPayloadFrameSizeBytes, ++frames) {
+      const auto frame =
+          part.subspan(at, std::min(protocol::kPayloadFrameSizeBytes, part.size() - at));
+      payload_.push_back(transport::make_frame(frame));
+    }
+    payload_size_bytes_ += part.size();
+    batch_.write_frames(id, offset_bytes + done, part.size(), frames);
+    done += part.size();
+  }
+}
+
+void Session::synchronize() {
+  Lock lock(mutex_);
+  check_alive();
+  Pending pending(*this);
+  batch_.synchronize(pending.token);
+  wait_for_reply(lock, pending);
+  if (unseen_failures_.empty()) return;
+  const Failure first = std::move(unseen_failures_.front());
+  unseen_failures_.clear();
+  raise(first);
+}
+
+std::vector<std::byte> Session::generator_state(std::uint64_t generator) {
+  Lock lock(mutex_);
+  check_alive();
+  Pending pending(*this);
+  batch_.get_generator_state(pending.token, generator);
+  wait_for_reply(lock, pending);
+  return std::move(pending.state);
+}
+
+void Session::add_observer(std::unique_ptr<SessionObserver> observer) {
+  const Lock lock(mutex_);
+  observers_.push_back(std::move(observer));
+}
+
+SessionStatistics Session::statistics() {
+  const Lock lock(mutex_);
+  SessionStatistics statistics = statistics_;
+  statistics.bytes_sent = link_.bytes_sent() + batch_.size_bytes() + payload_size_bytes_;
+  statistics.bytes_received = link_.bytes_received();
+  return statistics;
+}
+
+void Session::reset_peak() {
+  const Lock lock(mutex_);
+  statistics_.allocated_bytes_peak = statistics_.allocated_bytes;
+}
+
+}  // namespace torch_remote::session

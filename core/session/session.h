@@ -1,0 +1,197 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// The client's half of a session: program order, batches, what is in flight, and the waits for what
+// is read. Free of torch: core/client puts PyTorch's operations in through a Turn.
+//
+// Threads: any number may use a session. A Turn holds the session's lock, so the commands that one
+// Turn appends stay together, and all threads' commands form one program order. Whoever waits
+// receives for everybody: there is no receiving thread to hand over to, which halves the latency of
+// a read. A keeper thread sends what lies around, and keeps the connection.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "core/protocol/commands.h"
+#include "core/protocol/replies.h"
+#include "core/session/link.h"
+#include "core/session/observer.h"
+#include "core/session/tensor_ids.h"
+#include "core/session/wait_policy.h"
+
+namespace torch_remote::session {
+
+struct SessionOptions {
+  unsigned device = 0;  // 0-15, part of every tensor id
+  protocol::Hello hello{};
+  LinkTimeouts timeouts{};
+  std::shared_ptr<WaitPolicy> wait_policy = std::make_shared<WaitPolicy>();
+};
+
+struct SessionStatistics {
+  std::uint64_t operations = 0;
+  std::uint64_t plans = 0;        // definitions sent
+  std::uint64_t round_trips = 0;  // waits for a reply
+  std::uint64_t bytes_sent = 0;
+  std::uint64_t bytes_received = 0;
+  std::uint64_t storages = 0;  // alive
+  std::uint64_t allocated_bytes = 0;
+  std::uint64_t allocated_bytes_peak = 0;
+};
+
+class Session {
+ public:
+  class Turn;
+
+  // Opens the session: waits for the executor's welcome. Throws ConnectError.
+  Session(std::unique_ptr<transport::Channel> channel, const std::string& endpoint,
+          std::uint64_t session_id, SessionOptions options);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  // Ends the session as close() does.
+  ~Session();
+
+  // Sends what is left, waits a little for what is still under way, and says goodbye. Later turns
+  // throw SessionLost, later frees do nothing. Returns the failures that nothing ever read.
+  std::vector<protocol::Failure> close() noexcept;
+
+  // Takes the lock, after waiting for room while too much is in flight. Throws SessionLost.
+  Turn turn();
+
+  // Drops a storage. Never waits and never throws: it runs inside destructors.
+  void free(TensorId id, std::uint64_t size_bytes) noexcept;
+
+  // Reads destination.size() bytes of a storage from offset_bytes on. One round trip.
+  // Throws OperationError when the operation that made them failed.
+  void read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination);
+
+  // Copies bytes into a storage; returns when the source may be changed.
+  void write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source);
+
+  // Waits until everything is executed; throws the first failure that nobody has seen yet.
+  void synchronize();
+
+  std::vector<std::byte> generator_state(std::uint64_t generator);
+
+  void add_observer(std::unique_ptr<SessionObserver> observer);
+  const protocol::Welcome& welcome() const { return link_.welcome(); }
+  SessionStatistics statistics();
+  void reset_peak();
+
+ private:
+  struct Pending;
+  class Replies;
+  using Lock = std::unique_lock<std::mutex>;
+
+  template <typename Done>
+  void wait_until(Lock& lock, Done done);
+  void wait_slice(Lock& lock);
+  void wait_for_room(Lock& lock);
+  void wait_for_reply(Lock& lock, Pending& pending);
+  void wait_for_the_rest(Lock& lock);
+  bool has_room() const;
+  void check_alive() const;
+  void end_session(const std::string& reason);
+  void flush();
+  void flush_if_worthwhile();
+  void receive();
+  void keep();
+  TensorId acquire_storage(std::uint64_t size_bytes);
+  void release_storage(TensorId id, std::uint64_t size_bytes) noexcept;
+  void keep_location(std::uint64_t operation);
+  std::uint32_t location_of(std::uint64_t operation) const;
+  [[noreturn]] void raise(const protocol::Failure& failure);
+
+  std::mutex mutex_;
+  Link link_;
+  SessionOptions options_;
+  TensorIds ids_;
+  std::vector<std::unique_ptr<SessionObserver>> observers_;
+  SessionStatistics statistics_;
+
+  protocol::CommandWriter batch_;
+  std::vector<zmq::message_t> payload_;
+  std::uint64_t payload_size_bytes_ = 0;
+  std::uint32_t batch_operations_ = 0;
+  std::uint64_t flushes_ = 0;
+  std::vector<std::uint32_t> locations_;  // of the operations in flight, by their number
+  std::map<std::uint64_t, std::uint32_t> failed_locations_;  // of those that failed
+
+  protocol::Token next_token_ = 0;
+  std::unordered_map<protocol::Token, Pending*> pending_;
+  std::deque<protocol::Failure> unseen_failures_;
+  std::optional<std::string> ended_;  // why, when the session is over
+
+  bool somebody_receives_ = false;
+  std::condition_variable received_;
+  bool keeper_sleeps_ = false;
+  bool closing_ = false;
+  std::condition_variable keeper_wakes_;
+  std::thread keeper_;
+};
+
+// The right to append commands, one after another, without other threads' in between. Movable;
+// gives the lock back at its end. Short-lived: nothing that may wait or take another lock, Python's
+// least of all, belongs inside.
+class Session::Turn {
+ public:
+  Turn(Turn&&) = default;
+  Turn& operator=(Turn&&) = delete;
+  ~Turn();
+
+  // Makes a storage that the next call fills: its id goes into the call's values.
+  // Throws what an observer throws, std::length_error when no id is left.
+  TensorId output(std::uint64_t size_bytes) { return session_->acquire_storage(size_bytes); }
+  // Takes back an output that no call will fill.
+  void cancel_output(TensorId id, std::uint64_t size_bytes) noexcept {
+    session_->release_storage(id, size_bytes);
+  }
+
+  // Makes a storage of undefined content.
+  TensorId allocate(std::uint64_t size_bytes);
+
+  void define_operator(std::uint32_t number, std::uint64_t schema_hash, std::string_view name,
+                       std::string_view overload);
+  void define_plan(std::span<const std::byte> definition);
+
+  // location comes back with the failure of this call, should it fail.
+  void call(std::uint32_t plan, std::uint32_t location, std::span<const std::byte> values);
+
+  void resize(TensorId id, TensorId new_id, std::uint64_t size_bytes);
+  void rename(TensorId provisional, TensorId id);
+  void discard(TensorId provisional);
+  void seed(std::uint64_t generator, std::uint64_t seed);
+  void set_generator_state(std::uint64_t generator, std::span<const std::byte> state);
+
+  // A call whose outputs only the executor can describe: waits for the description, without the
+  // lock, which ends this turn. The outputs that are tensors have the ids provisional_id, + 1, ...
+  struct Described {
+    TensorId provisional_id;
+    std::vector<protocol::DescribedOutput> outputs;
+  };
+  Described call_and_describe(std::uint32_t plan, std::uint32_t location,
+                              std::span<const std::byte> values) &&;
+
+ private:
+  friend class Session;
+  explicit Turn(Session& session, Lock lock) : session_(&session), lock_(std::move(lock)) {}
+  void count_operation(std::uint32_t location);
+
+  Session* session_;
+  Lock lock_;
+};
+
+}  // namespace torch_remote::session

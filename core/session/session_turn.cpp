@@ -1,0 +1,147 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// What a thread does while it holds a turn, and what becomes of storages and failures.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/session/errors.h"
+#include "core/session/session.h"
+#include "core/session/session_replies.h"
+
+namespace torch_remote::session {
+
+TensorId Session::acquire_storage(std::uint64_t size_bytes) {
+  if (size_bytes > link_.welcome().limits.storage_size_bytes_max) {
+    throw std::length_error(
+        "a tensor of " + std::to_string(size_bytes) +
+        " bytes is larger than the executor accepts (" +
+        std::to_string(link_.welcome().limits.storage_size_bytes_max) +
+        "); make it smaller or start the executor with a larger --storage-limit");
+  }
+  const TensorId id = ids_.acquire(size_bytes);
+  for (std::size_t i = 0; i < observers_.size(); ++i) {
+    try {
+      observers_[i]->allocate(id, size_bytes);
+    } catch (...) {
+      while (i-- > 0) observers_[i]->free(id, size_bytes);
+      ids_.release(id);
+      throw;
+    }
+  }
+  ++statistics_.storages;
+  statistics_.allocated_bytes += size_bytes;
+  statistics_.allocated_bytes_peak =
+      std::max(statistics_.allocated_bytes_peak, statistics_.allocated_bytes);
+  return id;
+}
+
+void Session::release_storage(TensorId id, std::uint64_t size_bytes) noexcept {
+  for (auto& observer : observers_) observer->free(id, size_bytes);
+  ids_.release(id);
+  --statistics_.storages;
+  statistics_.allocated_bytes -= size_bytes;
+}
+
+// A failure may be read long after its operation has left locations_; it arrives before that.
+void Session::keep_location(std::uint64_t operation) {
+  if (operation == 0 || operation > statistics_.operations ||
+      statistics_.operations - operation >= locations_.size()) {
+    return;
+  }
+  failed_locations_.try_emplace(operation, locations_[operation & (locations_.size() - 1)]);
+  if (failed_locations_.size() > kFailuresKeptMax)
+    failed_locations_.erase(failed_locations_.begin());
+}
+
+std::uint32_t Session::location_of(std::uint64_t operation) const {
+  const auto found = failed_locations_.find(operation);
+  return found == failed_locations_.end() ? 0 : found->second;
+}
+
+// A failure that somebody has been told of is not told again by the next synchronize.
+void Session::raise(const Failure& failure) {
+  std::erase_if(unseen_failures_,
+                [&](const Failure& unseen) { return unseen.operation == failure.operation; });
+  throw OperationError(failure, location_of(failure.operation));
+}
+
+Session::Turn::~Turn() {
+  if (!lock_.owns_lock() || session_->ended_) return;
+  try {
+    session_->flush_if_worthwhile();
+  } catch (const std::exception& error) {
+    session_->end_session(error.what());
+  }
+}
+
+TensorId Session::Turn::allocate(std::uint64_t size_bytes) {
+  const TensorId id = session_->acquire_storage(size_bytes);
+  session_->batch_.allocate(id, size_bytes);
+  return id;
+}
+
+void Session::Turn::define_operator(std::uint32_t number, std::uint64_t schema_hash,
+                                    std::string_view name, std::string_view overload) {
+  session_->batch_.define_operator(number, schema_hash, name, overload);
+}
+
+void Session::Turn::define_plan(std::span<const std::byte> definition) {
+  ++session_->statistics_.plans;
+  session_->batch_.define_plan(definition);
+}
+
+void Session::Turn::count_operation(std::uint32_t location) {
+  const std::uint64_t operation = ++session_->statistics_.operations;
+  session_->locations_[operation & (session_->locations_.size() - 1)] = location;
+  ++session_->batch_operations_;
+}
+
+void Session::Turn::call(std::uint32_t plan, std::uint32_t location,
+                         std::span<const std::byte> values) {
+  count_operation(location);
+  std::byte* place = session_->batch_.call(plan, values.size());
+  if (!values.empty()) std::memcpy(place, values.data(), values.size());
+}
+
+Session::Turn::Described Session::Turn::call_and_describe(std::uint32_t plan,
+                                                          std::uint32_t location,
+                                                          std::span<const std::byte> values) && {
+  count_operation(location);
+  Lock lock = std::move(lock_);
+  Pending pending(*session_);
+  const TensorId provisional_id = session_->ids_.acquire_provisional();
+  std::byte* place =
+      session_->batch_.call_and_describe(plan, pending.token, provisional_id, values.size());
+  if (!values.empty()) std::memcpy(place, values.data(), values.size());
+  session_->wait_for_reply(lock, pending);
+  return {.provisional_id = provisional_id, .outputs = std::move(pending.outputs)};
+}
+
+void Session::Turn::resize(TensorId id, TensorId new_id, std::uint64_t size_bytes) {
+  session_->batch_.resize(id, new_id, size_bytes);
+}
+
+void Session::Turn::rename(TensorId provisional, TensorId id) {
+  session_->batch_.rename(provisional, id);
+}
+
+void Session::Turn::discard(TensorId provisional) { session_->batch_.free(provisional); }
+
+void Session::Turn::seed(std::uint64_t generator, std::uint64_t seed) {
+  session_->batch_.seed(generator, seed);
+}
+
+void Session::Turn::set_generator_state(std::uint64_t generator, std::span<const std::byte> state) {
+  session_->batch_.set_generator_state(generator, state);
+}
+
+}  // namespace torch_remote::session
