@@ -1,0 +1,57 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/executor/libtorch/errors.h"
+
+#include <c10/util/Exception.h>
+#include <string>
+#include <string_view>
+
+#include "core/executor/executor.h"
+
+namespace torch_remote::executor::libtorch {
+namespace {
+
+using protocol::ErrorKind;
+
+// The CPU allocator has no exception type of its own.
+bool is_failed_allocation(std::string_view message) {
+  return message.find("DefaultCPUAllocator: ") != std::string_view::npos;
+}
+
+// The dispatcher follows its first sentence with a page about every backend that PyTorch knows,
+// none of which concerns a client.
+std::string first_sentence_of_dispatcher(const std::string& message) {
+  if (!message.starts_with("Could not run '")) return message;
+  return message.substr(0, message.find(". This could be because") + 1);
+}
+
+[[noreturn]] void fail(ErrorKind kind, const c10::Error& error) {
+  throw ExecutorError(kind, error.what_without_backtrace());
+}
+
+}  // namespace
+
+void throw_translated() {
+  try {
+    throw;
+  } catch (const c10::IndexError& error) {
+    fail(ErrorKind::kIndex, error);
+  } catch (const c10::ValueError& error) {
+    fail(ErrorKind::kValue, error);
+  } catch (const c10::TypeError& error) {
+    fail(ErrorKind::kType, error);
+  } catch (const c10::NotImplementedError& error) {
+    throw ExecutorError(ErrorKind::kNotImplemented,
+                        first_sentence_of_dispatcher(error.what_without_backtrace()));
+  } catch (const c10::LinAlgError& error) {
+    fail(ErrorKind::kLinearAlgebra, error);
+  } catch (const c10::OutOfMemoryError& error) {
+    fail(ErrorKind::kOutOfMemory, error);
+  } catch (const c10::Error& error) {
+    fail(is_failed_allocation(error.what_without_backtrace()) ? ErrorKind::kOutOfMemory
+                                                              : ErrorKind::kRuntime,
+         error);
+  }
+}
+
+}  // namespace torch_remote::executor::libtorch

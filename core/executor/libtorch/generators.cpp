@@ -1,0 +1,57 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/executor/libtorch/generators.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
+#include <cstring>
+
+#include "core/executor/executor.h"
+
+namespace torch_remote::executor::libtorch {
+namespace {
+
+// A state is a few kilobytes, and there is no command that drops one.
+constexpr std::size_t kGeneratorCountMax = 65536;
+
+at::Generator make_generator(c10::Device device) {
+  TORCH_CHECK(device.is_cpu(), "no generator for ", device);
+  return at::make_generator<at::CPUGeneratorImpl>(c10::default_rng_seed_val);
+}
+
+}  // namespace
+
+Generators::Generators(c10::Device device) : device_(device), default_(make_generator(device)) {}
+
+const at::Generator& Generators::get(std::uint64_t number) {
+  if (number == 0) return default_;
+  const auto found = others_.find(number);
+  if (found != others_.end()) return found->second;
+  if (others_.size() == kGeneratorCountMax) {
+    throw ExecutorError(protocol::ErrorKind::kRuntime, "too many generators");
+  }
+  return others_.emplace(number, make_generator(device_)).first->second;
+}
+
+void Generators::seed(std::uint64_t number, std::uint64_t seed) {
+  at::Generator generator = get(number);
+  generator.set_current_seed(seed);
+}
+
+std::vector<std::byte> Generators::state(std::uint64_t number) {
+  const at::Tensor state = get(number).get_state();
+  const auto* bytes = static_cast<const std::byte*>(state.const_data_ptr());
+  return {bytes, bytes + state.nbytes()};
+}
+
+void Generators::set_state(std::uint64_t number, std::span<const std::byte> state) {
+  const at::Tensor bytes =
+      at::empty({static_cast<std::int64_t>(state.size())}, at::TensorOptions(at::kByte));
+  std::memcpy(bytes.mutable_data_ptr(), state.data(), state.size());
+  at::Generator generator = get(number);
+  generator.set_state(bytes);
+}
+
+}  // namespace torch_remote::executor::libtorch

@@ -1,0 +1,37 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// A session's random number generators. The process' own generator is never used: it belongs to the
+// user of an in-process executor, and would couple sessions to each other.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <c10/core/Device.h>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace torch_remote::executor::libtorch {
+
+class Generators {
+ public:
+  explicit Generators(c10::Device device);
+
+  // The generator of that number; made, with PyTorch's default seed, when it is first named.
+  const at::Generator& get(std::uint64_t number);
+  // Number 0, which operators use that name none.
+  const at::Generator& default_generator() const { return default_; }
+
+  void seed(std::uint64_t number, std::uint64_t seed);
+  std::vector<std::byte> state(std::uint64_t number);
+  void set_state(std::uint64_t number, std::span<const std::byte> state);
+
+ private:
+  c10::Device device_;
+  at::Generator default_;
+  std::unordered_map<std::uint64_t, at::Generator> others_;
+};
+
+}  // namespace torch_remote::executor::libtorch

@@ -1,0 +1,37 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// The executor that computes with PyTorch. This header is what the rest of the program sees, free
+// of torch headers; device_executor.h is the class behind it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/executor/executor.h"
+#include "core/protocol/wire.h"
+
+namespace torch_remote::executor {
+
+struct LibtorchOptions {
+  std::string device = "cpu";
+  // Intra-op threads of a session whose hello asks for none; 0 leaves PyTorch's own default.
+  std::uint32_t thread_count = 0;
+  // The largest storage that a session may make.
+  std::uint64_t storage_size_bytes_max = protocol::kStorageSizeBytesMax;
+  // Operators of these namespaces are run beside those of aten, if their library is loaded.
+  std::vector<std::string> operator_namespaces = {};
+  // Added to the executor's description, or replacing an entry there: {"emulates", "T4"}.
+  std::map<std::string, std::string> description = {};
+};
+
+// Throws std::invalid_argument for a device that there is none of.
+ExecutorFactory libtorch_executor_factory(LibtorchOptions options = {});
+
+// The PyTorch that this program runs with, and how many intra-op threads it takes by default.
+std::string libtorch_version();
+std::uint32_t libtorch_thread_count();
+
+}  // namespace torch_remote::executor

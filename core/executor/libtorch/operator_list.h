@@ -1,0 +1,39 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// Which operators a client may run, and what runs for each: the operator itself, its overload that
+// takes a generator, or a substitution (substitutions.h).
+//
+// What may not run is decided by rule where a schema can tell, by name where it can't. The list
+// keeps files, processes, addresses and tensors' metadata out of a client's reach. It doesn't make
+// PyTorch's kernels safe against every value that a client can put into a tensor.
+#pragma once
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "core/executor/libtorch/substitutions.h"
+
+namespace torch_remote::executor::libtorch {
+
+struct RunnableOperator {
+  c10::OperatorHandle named;  // the one that the client means: arguments and results are its
+  c10::OperatorHandle run;    // the one that is run, unless substitute is set
+  SubstituteFunction substitute = nullptr;
+  // Where run takes a generator that named does not have; it gets the session's default one.
+  std::optional<std::size_t> inserted_generator_position;
+
+  std::string name() const;  // "aten::add.Tensor"
+};
+
+// Throws ExecutorError(kUnknownOperator) that says why the operator can't be run.
+RunnableOperator find_operator(std::string_view name, std::string_view overload,
+                               std::uint64_t schema_hash, c10::Device device,
+                               std::span<const std::string> more_namespaces);
+
+}  // namespace torch_remote::executor::libtorch

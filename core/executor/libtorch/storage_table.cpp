@@ -1,0 +1,128 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/executor/libtorch/storage_table.h"
+
+#include <array>
+#include <c10/core/Storage.h>
+#include <c10/core/TensorImpl.h>
+#include <c10/core/TensorOptions.h>
+#include <string>
+#include <utility>
+
+#include "core/executor/executor.h"
+#include "core/protocol/bytes.h"
+
+namespace torch_remote::executor::libtorch {
+namespace {
+
+using protocol::ErrorKind;
+using protocol::ProtocolError;
+
+[[noreturn]] void throw_unknown(TensorId id) {
+  throw ExecutorError(ErrorKind::kRuntime,
+                      "there is no storage " + std::to_string(id) + " on the executor");
+}
+
+[[noreturn]] void throw_outside(TensorId id, const c10::Storage& storage) {
+  throw ExecutorError(ErrorKind::kIndex, "a tensor reaches beyond the " +
+                                             std::to_string(storage.nbytes()) +
+                                             " bytes of its storage " + std::to_string(id));
+}
+
+}  // namespace
+
+StorageTable::StorageTable(c10::Device device, std::uint64_t storage_size_bytes_max)
+    : device_(device),
+      allocator_(c10::GetAllocator(device.type())),
+      keys_(c10::computeDispatchKey(std::nullopt, std::nullopt, device)),
+      storage_size_bytes_max_(storage_size_bytes_max) {}
+
+const at::Tensor& StorageTable::tensor(TensorId id, std::uint64_t offset,
+                                       const PlannedTensor& planned) {
+  Entry& entry = find(id);
+  const auto signed_offset = static_cast<std::int64_t>(offset);
+  // A tensor that is there was checked when it was made, and the storage has not shrunk since.
+  if (planned.is_layout_of(*entry.first.unsafeGetTensorImpl(), signed_offset)) return entry.first;
+  if (entry.latest.defined() &&
+      planned.is_layout_of(*entry.latest.unsafeGetTensorImpl(), signed_offset)) {
+    return entry.latest;
+  }
+  const c10::Storage& storage = entry.first.unsafeGetTensorImpl()->unsafe_storage();
+  if (!planned.fits(offset, storage.nbytes())) throw_outside(id, storage);
+  entry.latest = make_tensor(storage, offset, planned);
+  return entry.latest;
+}
+
+void StorageTable::allocate(TensorId id, std::uint64_t size_bytes) {
+  if (size_bytes > storage_size_bytes_max_) {
+    throw ExecutorError(ErrorKind::kValue, "a storage of " + std::to_string(size_bytes) +
+                                               " bytes is larger than the executor's limit of " +
+                                               std::to_string(storage_size_bytes_max_));
+  }
+  insert(id, make_bytes(c10::Storage(
+                 c10::Storage::use_byte_size_t(), static_cast<std::int64_t>(size_bytes),
+                 allocator_->allocate(size_bytes), allocator_, /*resizable=*/true)));
+}
+
+void StorageTable::insert(TensorId id, at::Tensor tensor) {
+  const auto [entry, is_new] = entries_.emplace(id, Entry{std::move(tensor), at::Tensor()});
+  if (!is_new) throw ProtocolError("storage " + std::to_string(id) + " is made a second time");
+}
+
+void* StorageTable::bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
+  const c10::Storage& whole = storage(id);
+  if (size_bytes > whole.nbytes() || offset_bytes > whole.nbytes() - size_bytes) {
+    throw ExecutorError(ErrorKind::kIndex,
+                        "bytes " + std::to_string(offset_bytes) + " and " +
+                            std::to_string(size_bytes) + " more are not within the " +
+                            std::to_string(whole.nbytes()) + " of storage " + std::to_string(id));
+  }
+  return static_cast<std::byte*>(whole.mutable_data()) + offset_bytes;
+}
+
+const c10::Storage& StorageTable::storage(TensorId id) {
+  return find(id).first.unsafeGetTensorImpl()->unsafe_storage();
+}
+
+void StorageTable::rename(TensorId id, TensorId new_id) {
+  Entry entry = std::move(find(id));
+  entries_.erase(id);
+  if (!entries_.emplace(new_id, std::move(entry)).second) {
+    throw ProtocolError("storage " + std::to_string(new_id) + " is made a second time");
+  }
+}
+
+void StorageTable::forget_tensors(TensorId id) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  const c10::Storage storage = found->second.first.storage();
+  found->second = Entry{make_bytes(storage), at::Tensor()};
+}
+
+StorageTable::Entry& StorageTable::find(TensorId id) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) throw_unknown(id);
+  return found->second;
+}
+
+at::Tensor StorageTable::make_tensor(const c10::Storage& storage, std::uint64_t offset,
+                                     const PlannedTensor& planned) const {
+  at::Tensor tensor =
+      at::detail::make_tensor_base<c10::TensorImpl>(c10::Storage(storage), keys_, planned.dtype);
+  c10::TensorImpl& implementation = *tensor.unsafeGetTensorImpl();
+  implementation.set_sizes_and_strides(planned.sizes_ref(), planned.strides_ref(),
+                                       static_cast<std::int64_t>(offset));
+  if (planned.is_conjugate) implementation._set_conj(true);
+  if (planned.is_negative) implementation._set_neg(true);
+  return tensor;
+}
+
+at::Tensor StorageTable::make_bytes(c10::Storage storage) const {
+  const auto size_bytes = static_cast<std::int64_t>(storage.nbytes());
+  at::Tensor tensor = at::detail::make_tensor_base<c10::TensorImpl>(
+      std::move(storage), keys_, c10::scalarTypeToTypeMeta(c10::kByte));
+  tensor.unsafeGetTensorImpl()->set_sizes_contiguous({size_bytes});
+  return tensor;
+}
+
+}  // namespace torch_remote::executor::libtorch

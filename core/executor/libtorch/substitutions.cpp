@@ -1,0 +1,210 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/executor/libtorch/substitutions.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu_backward.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros_like.h>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+namespace torch_remote::executor::libtorch {
+namespace {
+
+std::optional<at::Tensor> optional_tensor(const c10::IValue& value) {
+  if (value.isNone() || !value.toTensor().defined()) return std::nullopt;
+  return value.toTensor();
+}
+
+template <std::size_t kCount>
+std::array<bool, kCount> bool_array(const c10::IValue& value) {
+  const auto list = value.toBoolList();
+  TORCH_CHECK_VALUE(list.size() == kCount, "a mask of ", kCount, " was expected, not of ",
+                    list.size());
+  std::array<bool, kCount> flags;
+  for (std::size_t i = 0; i < kCount; ++i) flags[i] = list[i];
+  return flags;
+}
+
+template <typename... Results>
+void replace(torch::jit::Stack& stack, Results... results) {
+  stack.clear();
+  (stack.emplace_back(std::move(results)), ...);
+}
+
+// As native_dropout of the CPU computes, but for the generator.
+void native_dropout(torch::jit::Stack& stack, const at::Generator& generator) {
+  const at::Tensor input = stack.at(0).toTensor();
+  const double keep = 1.0 - stack.at(1).toDouble();
+  const bool train = stack.at(2).isNone() || stack.at(2).toBool();
+  const auto mask_options = input.options().dtype(at::kBool);
+  if (!train) return replace(stack, input.clone(), at::ones_like(input, mask_options));
+  at::Tensor mask = at::empty_like(input, mask_options);
+  mask.bernoulli_(keep, generator);
+  at::Tensor output = input.mul(mask).mul_(keep == 0 ? 0.0 : 1.0 / keep);
+  replace(stack, std::move(output), std::move(mask));
+}
+
+void convolution(torch::jit::Stack& stack, const at::Generator&) {
+  replace(stack,
+          at::convolution(stack.at(0).toTensor(), stack.at(1).toTensor(),
+                          optional_tensor(stack.at(2)), stack.at(3).toIntVector(),
+                          stack.at(4).toIntVector(), stack.at(5).toIntVector(),
+                          stack.at(6).toBool(), stack.at(7).toIntVector(), stack.at(8).toInt()));
+}
+
+void convolution_backward(torch::jit::Stack& stack, const at::Generator&) {
+  const at::Tensor weight = stack.at(2).toTensor();
+  const bool is_transposed = stack.at(6).toBool();
+  const std::int64_t groups = stack.at(8).toInt();
+  const auto output_mask = bool_array<3>(stack.at(9));
+  // The operator for other devices does not tell the bias' size, which is the number of output
+  // channels.
+  const std::vector<std::int64_t> bias_sizes{is_transposed ? weight.size(1) * groups
+                                                           : weight.size(0)};
+  at::OptionalIntArrayRef known_bias_sizes;
+  if (output_mask[2]) known_bias_sizes = bias_sizes;
+  auto [input_gradient, weight_gradient, bias_gradient] = at::convolution_backward(
+      stack.at(0).toTensor(), stack.at(1).toTensor(), weight, known_bias_sizes,
+      stack.at(3).toIntVector(), stack.at(4).toIntVector(), stack.at(5).toIntVector(),
+      is_transposed, stack.at(7).toIntVector(), groups, output_mask);
+  replace(stack, std::move(input_gradient), std::move(weight_gradient), std::move(bias_gradient));
+}
+
+void attention(torch::jit::Stack& stack, const at::Generator&) {
+  const at::Tensor query = stack.at(0).toTensor();
+  const at::Tensor key = stack.at(1).toTensor();
+  auto [output, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
+      query, key, stack.at(2).toTensor(), stack.at(4).toDouble(), stack.at(5).toBool(),
+      optional_tensor(stack.at(3)), stack.at(7).toOptional<double>());
+  const at::Tensor none;
+  replace(stack, std::move(output), std::move(logsumexp), /*cum_seq_q=*/none, /*cum_seq_k=*/none,
+          /*max_q=*/query.size(2), /*max_k=*/key.size(2), /*philox_seed=*/none,
+          /*philox_offset=*/none,
+          /*debug_attn_mask=*/none);
+}
+
+// Arguments: grad_out, query, key, value, attn_bias, grad_input_mask, out, logsumexp, cum_seq_q,
+// cum_seq_k, max_q, max_k, dropout_p, is_causal, philox_seed, philox_offset, scale.
+void attention_backward(torch::jit::Stack& stack, const at::Generator&) {
+  auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+      stack.at(0).toTensor(), stack.at(1).toTensor(), stack.at(2).toTensor(),
+      stack.at(3).toTensor(), stack.at(6).toTensor(), stack.at(7).toTensor(),
+      stack.at(12).toDouble(), stack.at(13).toBool(), optional_tensor(stack.at(4)),
+      stack.at(16).toOptional<double>());
+  replace(stack, std::move(query), std::move(key), std::move(value), /*attn_bias=*/at::Tensor());
+}
+
+// ---- cells of recurrent networks ----
+// PyTorch has them for accelerators alone. The workspace is what the backward needs; only these
+// functions look into it.
+
+at::Tensor with_bias(const c10::IValue& gates, const c10::IValue& bias) {
+  const auto known_bias = optional_tensor(bias);
+  return known_bias ? gates.toTensor() + *known_bias : gates.toTensor();
+}
+
+// Arguments: input_gates, hidden_gates, cx, input_bias, hidden_bias.
+void lstm_cell(torch::jit::Stack& stack, const at::Generator&) {
+  const at::Tensor gates =
+      with_bias(stack.at(0), stack.at(3)) + with_bias(stack.at(1), stack.at(4));
+  const std::vector<at::Tensor> parts = gates.chunk(4, 1);
+  const at::Tensor in = parts.at(0).sigmoid(), forget = parts.at(1).sigmoid();
+  const at::Tensor cell = parts.at(2).tanh(), out = parts.at(3).sigmoid();
+  at::Tensor next_cell = forget * stack.at(2).toTensor() + in * cell;
+  at::Tensor next_hidden = out * next_cell.tanh();
+  replace(stack, std::move(next_hidden), std::move(next_cell), at::cat({in, forget, cell, out}, 1));
+}
+
+// Arguments: grad_hy, grad_cy, cx, cy, workspace, has_bias.
+void lstm_cell_backward(torch::jit::Stack& stack, const at::Generator&) {
+  const auto hidden_gradient = optional_tensor(stack.at(0));
+  auto cell_gradient = optional_tensor(stack.at(1));
+  const at::Tensor last_cell = stack.at(2).toTensor();
+  const at::Tensor squashed = stack.at(3).toTensor().tanh();
+  const std::vector<at::Tensor> parts = stack.at(4).toTensor().chunk(4, 1);
+  const at::Tensor &in = parts.at(0), &forget = parts.at(1), &cell = parts.at(2),
+                   &out = parts.at(3);
+  at::Tensor out_gradient = at::zeros_like(out);
+  if (hidden_gradient) {
+    out_gradient = *hidden_gradient * squashed * out * (1 - out);
+    const at::Tensor through_hidden = *hidden_gradient * out * (1 - squashed * squashed);
+    cell_gradient = cell_gradient ? *cell_gradient + through_hidden : through_hidden;
+  }
+  const at::Tensor total = cell_gradient ? *cell_gradient : at::zeros_like(last_cell);
+  at::Tensor gates =
+      at::cat({total * cell * in * (1 - in), total * last_cell * forget * (1 - forget),
+               total * in * (1 - cell * cell), out_gradient},
+              1);
+  at::Tensor bias = stack.at(5).toBool() ? gates.sum(0) : at::Tensor();
+  replace(stack, std::move(gates), total * forget, std::move(bias));
+}
+
+// Arguments: input_gates, hidden_gates, hx, input_bias, hidden_bias.
+void gru_cell(torch::jit::Stack& stack, const at::Generator&) {
+  const std::vector<at::Tensor> input = with_bias(stack.at(0), stack.at(3)).chunk(3, 1);
+  const std::vector<at::Tensor> hidden = with_bias(stack.at(1), stack.at(4)).chunk(3, 1);
+  const at::Tensor last = stack.at(2).toTensor();
+  const at::Tensor reset = (input.at(0) + hidden.at(0)).sigmoid();
+  const at::Tensor update = (input.at(1) + hidden.at(1)).sigmoid();
+  const at::Tensor fresh = (input.at(2) + reset * hidden.at(2)).tanh();
+  at::Tensor next = fresh + update * (last - fresh);
+  replace(stack, std::move(next), at::cat({reset, update, fresh, last, hidden.at(2)}, 1));
+}
+
+// Arguments: grad_hy, workspace, has_bias.
+void gru_cell_backward(torch::jit::Stack& stack, const at::Generator&) {
+  const at::Tensor gradient = stack.at(0).toTensor();
+  const std::vector<at::Tensor> parts = stack.at(1).toTensor().chunk(5, 1);
+  const at::Tensor &reset = parts.at(0), &update = parts.at(1), &fresh = parts.at(2),
+                   &last = parts.at(3);
+  const at::Tensor fresh_gradient = gradient * (1 - update) * (1 - fresh * fresh);
+  const at::Tensor update_gradient = gradient * (last - fresh) * (1 - update) * update;
+  const at::Tensor reset_gradient = fresh_gradient * parts.at(4) * (1 - reset) * reset;
+  at::Tensor input = at::cat({reset_gradient, update_gradient, fresh_gradient}, 1);
+  at::Tensor hidden = at::cat({reset_gradient, update_gradient, fresh_gradient * reset}, 1);
+  const bool has_bias = stack.at(2).toBool();
+  at::Tensor input_bias = has_bias ? input.sum(0) : at::Tensor();
+  at::Tensor hidden_bias = has_bias ? hidden.sum(0) : at::Tensor();
+  replace(stack, std::move(input), std::move(hidden), gradient * update, std::move(input_bias),
+          std::move(hidden_bias));
+}
+
+struct Substitution {
+  std::string_view name;
+  SubstituteFunction function;
+};
+
+constexpr std::array<Substitution, 9> kSubstitutions = {{
+    {"aten::native_dropout", native_dropout},
+    {"aten::_thnn_fused_lstm_cell", lstm_cell},
+    {"aten::_thnn_fused_lstm_cell_backward_impl", lstm_cell_backward},
+    {"aten::_thnn_fused_gru_cell", gru_cell},
+    {"aten::_thnn_fused_gru_cell_backward", gru_cell_backward},
+    {"aten::convolution_overrideable", convolution},
+    {"aten::convolution_backward_overrideable", convolution_backward},
+    {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
+    {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
+}};
+
+}  // namespace
+
+SubstituteFunction find_substitute(std::string_view name) {
+  for (const Substitution& substitution : kSubstitutions) {
+    if (substitution.name == name) return substitution.function;
+  }
+  return nullptr;
+}
+
+}  // namespace torch_remote::executor::libtorch

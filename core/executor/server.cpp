@@ -1,0 +1,195 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/executor/server.h"
+
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "core/executor/worker.h"
+#include "core/protocol/bytes.h"
+#include "core/transport/endpoint.h"
+#include "core/transport/signals.h"
+
+namespace torch_remote::executor {
+
+using protocol::MessageKind;
+using transport::Message;
+
+namespace {
+
+constexpr std::chrono::milliseconds kLookAtStopEvery{200};
+constexpr int kMessagesInARow = 64;  // from clients, before the workers' answers get their turn
+
+// The worker's last word on the inner socket; clients never see it.
+constexpr MessageKind kWorkerEnded = MessageKind::kGoodbye;
+
+zmq::socket_t make_pair(zmq::context_t& context) {
+  zmq::socket_t socket(context, zmq::socket_type::pair);
+  socket.set(zmq::sockopt::linger, 1000);  // the last word reaches the other end
+  socket.set(zmq::sockopt::sndhwm, 0);
+  socket.set(zmq::sockopt::rcvhwm, 0);
+  return socket;
+}
+
+}  // namespace
+
+Server::Server(const std::string& endpoint, ExecutorFactory factory, ServerOptions options)
+    : context_(std::make_shared<zmq::context_t>()),
+      router_(*context_, zmq::socket_type::router),
+      factory_(std::move(factory)),
+      options_(options),
+      epoch_((std::uint64_t{std::random_device()()} << 32) | std::random_device()()) {
+  const auto scheme = transport::check_endpoint(endpoint, /*allow_port_zero=*/true);
+  router_.set(zmq::sockopt::linger, 1000);
+  router_.set(zmq::sockopt::sndhwm, 0);
+  router_.set(zmq::sockopt::rcvhwm, 0);
+  router_.set(zmq::sockopt::router_handover, true);
+  router_.set(zmq::sockopt::router_mandatory, true);
+  if (scheme == transport::Scheme::kTcp) {
+    router_.set(zmq::sockopt::heartbeat_ivl, 5000);
+    router_.set(zmq::sockopt::heartbeat_timeout, 20000);
+  }
+  router_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(protocol::kBatchSizeBytesMax));
+  transport::uninterrupted([&] { router_.bind(endpoint); });
+  endpoint_ = router_.get(zmq::sockopt::last_endpoint);
+}
+
+Server::~Server() {
+  for (auto& [routing_id, client] : clients_) *client.abandoned = true;
+  context_->shutdown();
+  for (auto& [routing_id, client] : clients_) client.thread.join();
+}
+
+void Server::run(const std::atomic<bool>& stop) {
+  while (!stop) {
+    std::vector<zmq::pollitem_t> items{{router_.handle(), 0, ZMQ_POLLIN, 0}};
+    for (auto& [routing_id, client] : clients_)
+      items.push_back({client.to_worker.handle(), 0, ZMQ_POLLIN, 0});
+    try {
+      zmq::poll(items, kLookAtStopEvery);
+    } catch (const zmq::error_t& error) {
+      if (error.num() == EINTR) continue;  // a signal: stop says whether it was meant for us
+      throw;
+    }
+    serve_router();
+    serve_workers();
+    end_silent_clients();
+  }
+}
+
+void Server::serve_router() {
+  for (int i = 0; i < kMessagesInARow; ++i) {
+    zmq::message_t routing_id;
+    const auto received = transport::uninterrupted(
+        [&] { return router_.recv(routing_id, zmq::recv_flags::dontwait); });
+    if (!received) return;
+    if (routing_id.more()) serve_message(routing_id.to_string());
+  }
+}
+
+void Server::serve_message(const std::string& routing_id) {
+  Message message;
+  try {
+    transport::receive_rest(router_, message);
+  } catch (const protocol::ProtocolError& error) {
+    return refuse(routing_id, 0, protocol::RefusalCode::kMalformed, error.what());
+  }
+  Client* client = find_or_open(routing_id, message);
+  if (client == nullptr) return;
+  client->last_heard = std::chrono::steady_clock::now();
+  // The worker may have minutes of work before it gets to the message.
+  if (message.envelope.kind == MessageKind::kGoodbye) *client->abandoned = true;
+  // A worker that has just ended takes nothing any more; serve_workers() finds that out.
+  transport::send_if_connected(client->to_worker, message);
+}
+
+void Server::serve_workers() {
+  for (auto client = clients_.begin(); client != clients_.end();) {
+    bool ended = false;
+    Message message;
+    while (!ended && transport::receive(client->second.to_worker, message)) {
+      ended = message.envelope.kind == kWorkerEnded;
+      if (!ended) send(client->first, message);
+    }
+    client = ended ? end_client(client) : std::next(client);
+  }
+}
+
+Server::Client* Server::find_or_open(const std::string& routing_id, const Message& message) {
+  if (const auto found = clients_.find(routing_id); found != clients_.end()) return &found->second;
+  const std::uint64_t session = message.envelope.session;
+  if (message.envelope.kind == MessageKind::kGoodbye) return nullptr;
+  if (message.envelope.kind != MessageKind::kHello) {
+    refuse(routing_id, session, protocol::RefusalCode::kUnknownSession,
+           "the executor does not know this session: it was restarted, or the session timed out; "
+           "its tensors are lost");
+    return nullptr;
+  }
+  if (clients_.size() >= options_.session_count_max) {
+    refuse(
+        routing_id, session, protocol::RefusalCode::kTooManySessions,
+        "the executor serves " + std::to_string(clients_.size()) + " sessions already, its limit");
+    return nullptr;
+  }
+  const std::string address = "inproc://worker-" + std::to_string(++worker_count_);
+  zmq::socket_t front = make_pair(*context_);
+  transport::uninterrupted([&] { front.bind(address); });
+  zmq::socket_t back = make_pair(*context_);
+  transport::uninterrupted([&] { back.connect(address); });
+  auto abandoned = std::make_shared<std::atomic<bool>>(false);
+  std::thread thread = transport::start_background_thread(
+      [back = std::move(back), factory = factory_, epoch = epoch_, abandoned]() mutable {
+        Worker worker(std::move(back), std::move(factory), epoch, std::move(abandoned));
+        worker.run();
+        worker.say_goodbye();
+      });
+  auto [position, inserted] = clients_.emplace(routing_id, Client{.to_worker = std::move(front),
+                                                                  .thread = std::move(thread),
+                                                                  .abandoned = std::move(abandoned),
+                                                                  .last_heard = {}});
+  return &position->second;
+}
+
+void Server::refuse(const std::string& routing_id, std::uint64_t session,
+                    protocol::RefusalCode code, const std::string& reason) {
+  Message message =
+      transport::make_message({.kind = MessageKind::kRefused, .session = session},
+                              encode(protocol::Refusal{.code = code, .reason = reason}));
+  send(routing_id, message);
+}
+
+void Server::send(const std::string& routing_id, Message& message) {
+  try {
+    transport::uninterrupted([&] {
+      router_.send(zmq::buffer(routing_id), zmq::send_flags::sndmore | zmq::send_flags::dontwait);
+    });
+  } catch (const zmq::error_t& error) {
+    // The client is not connected at the moment. It asks again for what it misses when it is.
+    if (error.num() == EHOSTUNREACH) return;
+    throw;
+  }
+  transport::send(router_, message);
+}
+
+Server::Clients::iterator Server::end_client(Clients::iterator client) {
+  client->second.thread.join();
+  return clients_.erase(client);
+}
+
+void Server::end_silent_clients() {
+  const auto now = std::chrono::steady_clock::now();
+  for (auto& [routing_id, client] : clients_) {
+    if (now - client.last_heard < options_.session_timeout) continue;
+    // Told now: what the client sends while the worker ends would get no answer.
+    refuse(routing_id, 0, protocol::RefusalCode::kUnknownSession,
+           "the session timed out, for nothing was heard of the client for " +
+               std::to_string(options_.session_timeout.count()) + " s; its tensors are lost");
+    *client.abandoned = true;
+    Message goodbye{.envelope = {.kind = MessageKind::kGoodbye}, .frames = {}};
+    transport::send_if_connected(client.to_worker, goodbye);
+    client.last_heard = now;
+  }
+}
+
+}  // namespace torch_remote::executor

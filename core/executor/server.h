@@ -1,0 +1,72 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// Many sessions behind one endpoint: a ROUTER that gives each client a Worker of its own.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <zmq.hpp>
+
+#include "core/executor/executor.h"
+#include "core/transport/message.h"
+
+namespace torch_remote::executor {
+
+struct ServerOptions {
+  std::size_t session_count_max = 64;
+  // A session whose client has been silent for so long is ended and its storages freed. Clients say
+  // that they live every five seconds.
+  std::chrono::seconds session_timeout{300};
+};
+
+class Server {
+ public:
+  // Binds. Throws std::invalid_argument for a malformed endpoint, zmq::error_t when it is taken.
+  Server(const std::string& endpoint, ExecutorFactory factory, ServerOptions options = {});
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  ~Server();
+
+  // The endpoint with the port that the system picked for port 0.
+  const std::string& endpoint() const { return endpoint_; }
+
+  // Serves until stop is true; looks at it a few times a second.
+  void run(const std::atomic<bool>& stop);
+
+ private:
+  struct Client {
+    zmq::socket_t to_worker;
+    std::thread thread;
+    std::shared_ptr<std::atomic<bool>> abandoned;
+    std::chrono::steady_clock::time_point last_heard;
+  };
+  using Clients = std::map<std::string, Client>;  // by routing id
+
+  void serve_router();
+  void serve_message(const std::string& routing_id);
+  void serve_workers();
+  Client* find_or_open(const std::string& routing_id, const transport::Message& message);
+  void refuse(const std::string& routing_id, std::uint64_t session, protocol::RefusalCode code,
+              const std::string& reason);
+  void send(const std::string& routing_id, transport::Message& message);
+  Clients::iterator end_client(Clients::iterator client);
+  void end_silent_clients();
+
+  std::shared_ptr<zmq::context_t> context_;
+  zmq::socket_t router_;
+  ExecutorFactory factory_;
+  ServerOptions options_;
+  std::string endpoint_;
+  std::uint64_t epoch_;
+  std::uint64_t worker_count_ = 0;
+  Clients clients_;
+};
+
+}  // namespace torch_remote::executor
