@@ -1,0 +1,136 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/client/device.h"
+
+#include <array>
+#include <atomic>
+#include <c10/util/Exception.h>
+#include <mutex>
+#include <utility>
+
+namespace torch_remote::client {
+namespace {
+
+// PyTorch asks for devices by number from anywhere, so their table has to be global. It is never
+// destroyed, as tensors may be dropped after the end of main().
+struct Registry {
+  std::mutex mutex;
+  std::array<std::atomic<Device*>, kDeviceCountMax> devices{};
+  std::array<bool, kDeviceCountMax> reserved{};
+  std::vector<std::unique_ptr<Device>> owned;
+};
+
+Registry& registry() {
+  static auto* instance = new Registry;  // NOLINT(cppcoreguidelines-owning-memory): see above
+  return *instance;
+}
+
+thread_local int current_index = 0;
+
+}  // namespace
+
+void raise_forked_child() {
+  TORCH_CHECK(false,
+              "Cannot use a remote device in a forked process: its connection belongs to the "
+              "parent. Use the 'spawn' "
+              "start method of multiprocessing, and make the device in the child.");
+}
+
+bool disown_devices() noexcept {
+  if (device_count() > 0) is_forked_child = true;
+  return is_forked_child;
+}
+
+Device::Device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor)
+    : index_(index),
+      executor_(std::move(executor)),
+      session_(std::move(session)),
+      plan_table_(session_->welcome().limits.plan_count_max),
+      plans_(plan_table_.capacity()) {}
+
+bool Device::needs_definition(std::uint32_t operator_number) {
+  TORCH_CHECK(operator_number < session_->welcome().limits.operator_count_max,
+              "the executor accepts ", session_->welcome().limits.operator_count_max,
+              " different operators, and this program uses more");
+  if (operator_number >= defined_operators_.size()) defined_operators_.resize(operator_number + 1);
+  const bool needed = !defined_operators_[operator_number];
+  defined_operators_[operator_number] = true;
+  return needed;
+}
+
+std::vector<protocol::Failure> Device::stop() {
+  if (is_forked_child || stopped_.exchange(true)) return {};
+  auto unseen = session_->close();
+  executor_.reset();
+  return unseen;
+}
+
+Device& device_at(int index) {
+  Device* device =
+      index >= 0 && index < kDeviceCountMax
+          ? registry().devices[static_cast<std::size_t>(index)].load(std::memory_order_acquire)
+          : nullptr;
+  if (device == nullptr) [[unlikely]] {
+    TORCH_CHECK(false, "there is no device remote:", index,
+                device_count() == 0 ? "" : " (there are ",
+                device_count() == 0 ? std::string() : std::to_string(device_count()) + ")",
+                "; make one with torch_remote.emulate(gpu_type) or torch_remote.connect(endpoint)");
+  }
+  return *device;
+}
+
+Device& device_of(const c10::Device& device) {
+  return device_at(device.has_index() ? device.index() : current_device_index());
+}
+
+ReservedIndex::ReservedIndex() {
+  if (is_forked_child)
+    raise_forked_child();  // the lock below may be held by a thread that is not here
+  const std::lock_guard lock(registry().mutex);
+  for (value_ = 0; value_ < kDeviceCountMax; ++value_) {
+    const auto position = static_cast<std::size_t>(value_);
+    if (registry().reserved[position]) continue;
+    Device* device = registry().devices[position];
+    // The ids of a stopped device's live tensors begin with its index.
+    const bool is_free =
+        device == nullptr || (device->stopped() && device->session().statistics().storages == 0);
+    if (!is_free) continue;
+    registry().reserved[position] = true;
+    return;
+  }
+  TORCH_CHECK(false, "all ", kDeviceCountMax,
+              " remote devices are in use; stop one with torch_remote.machine(device).stop()");
+}
+
+ReservedIndex::~ReservedIndex() {
+  const std::lock_guard lock(registry().mutex);
+  registry().reserved[static_cast<std::size_t>(value_)] = false;
+}
+
+void register_device(std::unique_ptr<Device> device) {
+  const std::lock_guard lock(registry().mutex);
+  registry().devices[static_cast<std::size_t>(device->index())] = device.get();
+  registry().owned.push_back(std::move(device));
+}
+
+int device_count() {
+  int count = 0;
+  for (int index = 0; index < kDeviceCountMax; ++index) {
+    if (registry().devices[static_cast<std::size_t>(index)] != nullptr) count = index + 1;
+  }
+  return count;
+}
+
+std::vector<Device*> running_devices() {
+  std::vector<Device*> running;
+  for (const auto& device : registry().devices) {
+    if (device != nullptr && !device.load()->stopped()) running.push_back(device);
+  }
+  return running;
+}
+
+int current_device_index() { return current_index; }
+
+int exchange_device_index(int index) { return std::exchange(current_index, index); }
+
+}  // namespace torch_remote::client

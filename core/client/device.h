@@ -1,0 +1,99 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// The devices of this process: remote:0, remote:1, ... and the session, plans and operators of
+// each.
+#pragma once
+
+#include <atomic>
+#include <c10/core/Device.h>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/client/plan.h"
+#include "core/session/plan_table.h"
+#include "core/session/session.h"
+
+namespace torch_remote::client {
+
+// The most devices at a time. PyTorch's autograd starts one thread for each at the first backward
+// and never more, so this number is what it is told from the start.
+inline constexpr int kDeviceCountMax = 16;
+
+// Whether this process was forked from the one that made the devices: their connections, locks and
+// threads are the parent's, so that nothing here may touch them.
+inline std::atomic<bool> is_forked_child{false};
+[[noreturn]] void raise_forked_child();
+
+// To be called in the child after a fork. Does nothing, and returns false, when there is no device
+// yet.
+bool disown_devices() noexcept;
+
+// One device. Never destroyed: tensors and threads may hold on to it after it was stopped, when its
+// session answers everything with SessionLost.
+class Device {
+ public:
+  Device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor);
+
+  int index() const { return index_; }
+  c10::Device torch_device() const {
+    return {c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(index_)};
+  }
+  // Throws c10::Error in a forked child.
+  session::Session& session() {
+    if (is_forked_child.load(std::memory_order_relaxed)) [[unlikely]]
+      raise_forked_child();
+    return *session_;
+  }
+
+  // The members below are guarded by the session's lock: use them within a Turn.
+  session::PlanTable& plan_table() { return plan_table_; }
+  std::shared_ptr<const ClientPlan>& plan(std::uint32_t number) { return plans_[number]; }
+  // True the first time that an operator is used here: it has to be defined first.
+  bool needs_definition(std::uint32_t operator_number);
+
+  // Ends the session, then the in-process executor. Returns the failures that nothing ever read.
+  std::vector<protocol::Failure> stop();
+  bool stopped() const { return stopped_ || is_forked_child; }
+
+ private:
+  int index_;
+  std::shared_ptr<void> executor_;  // an in-process executor, which has to outlive the session
+  std::unique_ptr<session::Session> session_;
+  session::PlanTable plan_table_;
+  std::vector<std::shared_ptr<const ClientPlan>> plans_;
+  std::vector<bool> defined_operators_;
+  std::atomic<bool> stopped_{false};
+};
+
+// The device behind an index. Throws c10::Error saying how to make one when there is none.
+Device& device_at(int index);
+Device& device_of(const c10::Device& device);  // index -1 is the current device
+
+// An index that no tensor uses, kept for a device that is being made. Threads may make theirs at
+// the same time.
+class ReservedIndex {
+ public:
+  // Throws c10::Error when all are taken.
+  ReservedIndex();
+  ReservedIndex(const ReservedIndex&) = delete;
+  ReservedIndex& operator=(const ReservedIndex&) = delete;
+  ~ReservedIndex();
+
+  int value() const { return value_; }
+
+ private:
+  int value_;
+};
+
+void register_device(std::unique_ptr<Device> device);  // under an index that is reserved
+int device_count();                                    // indices in use are below it
+std::vector<Device*> running_devices();
+
+// The thread's current device, as torch.cuda has one.
+int current_device_index();
+int exchange_device_index(int index);
+
+}  // namespace torch_remote::client

@@ -1,0 +1,123 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/client/generator.h"
+
+#include <ATen/EmptyTensor.h>
+#include <ATen/core/Tensor.h>
+#include <array>
+#include <atomic>
+#include <c10/core/GeneratorImpl.h>
+#include <c10/util/Exception.h>
+#include <cstring>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/client/device.h"
+#include "core/client/errors.h"
+
+namespace torch_remote::client {
+namespace {
+
+constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
+
+class RemoteGenerator final : public c10::GeneratorImpl {
+ public:
+  RemoteGenerator(int device_index, std::uint64_t number)
+      : GeneratorImpl({c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(device_index)},
+                      kKeys),
+        number_(number) {}
+
+  std::uint64_t number() const { return number_; }
+
+  void set_current_seed(std::uint64_t seed) override {
+    seed_ = seed;
+    with_torch_errors(device().index(), [&] { remote().session().turn().seed(number_, seed); });
+  }
+  std::uint64_t current_seed() const override { return seed_; }
+  std::uint64_t seed() override {
+    const std::uint64_t random = c10::detail::getNonDeterministicRandom(/*is_cuda=*/true);
+    set_current_seed(random);
+    return random;
+  }
+  void set_offset(std::uint64_t) override { refuse_offset(); }
+  std::uint64_t get_offset() const override { refuse_offset(); }
+
+  c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
+    const std::vector<std::byte> bytes = with_torch_errors(
+        device().index(), [&] { return remote().session().generator_state(number_); });
+    const at::Tensor state =
+        at::detail::empty_cpu({static_cast<std::int64_t>(bytes.size())}, at::kByte);
+    std::memcpy(state.mutable_data_ptr(), bytes.data(), bytes.size());
+    return state.getIntrusivePtr();
+  }
+  void set_state(const c10::TensorImpl& state) override {
+    TORCH_CHECK_TYPE(
+        state.dtype() == caffe2::TypeMeta::Make<std::uint8_t>() && state.is_cpu() &&
+            state.is_contiguous(),
+        "a generator's state is a contiguous uint8 tensor on CPU, as get_state() gave it");
+    const std::span bytes(static_cast<const std::byte*>(state.data()),
+                          static_cast<std::size_t>(state.numel()));
+    with_torch_errors(device().index(),
+                      [&] { remote().session().turn().set_generator_state(number_, bytes); });
+  }
+
+ private:
+  Device& remote() const { return device_at(device().index()); }
+  RemoteGenerator* clone_impl() const override {
+    auto* copy =
+        new RemoteGenerator(device().index(), next_number());  // NOLINT: GeneratorImpl's contract
+    copy->set_state(*get_state());
+    copy->seed_ = seed_;
+    return copy;
+  }
+  [[noreturn]] static void refuse_offset() {
+    TORCH_CHECK_NOT_IMPLEMENTED(
+        false, "the executor's generator has no offset; use get_state and set_state");
+  }
+
+ public:
+  static std::uint64_t next_number() {
+    static std::atomic<std::uint64_t> next{1};  // 0 is the device's default
+    return next++;
+  }
+
+ private:
+  std::uint64_t number_;
+  std::uint64_t seed_ = c10::default_rng_seed_val;
+};
+
+}  // namespace
+
+const at::Generator& default_generator(int device_index) {
+  static std::mutex mutex;
+  static auto& generators = *new std::array<at::Generator, kDeviceCountMax>;
+  TORCH_CHECK(device_index >= 0 && device_index < kDeviceCountMax,
+              "there is no device remote:", device_index);
+  const std::lock_guard lock(mutex);
+  at::Generator& generator = generators[static_cast<std::size_t>(device_index)];
+  if (!generator.defined())
+    generator = at::make_generator<RemoteGenerator>(device_index, std::uint64_t{0});
+  return generator;
+}
+
+at::Generator make_remote_generator(int device_index) {
+  auto generator = at::make_generator<RemoteGenerator>(device_at(device_index).index(),
+                                                       RemoteGenerator::next_number());
+  generator.set_current_seed(c10::default_rng_seed_val);
+  return generator;
+}
+
+std::uint64_t generator_number(const at::Generator& generator, const std::string& operator_name) {
+  TORCH_CHECK(generator.device().type() == c10::DeviceType::PrivateUse1, operator_name,
+              ": expected a 'remote' device type for generator but found '", generator.device(),
+              "'");
+  return static_cast<const RemoteGenerator*>(generator.unsafeGetGeneratorImpl())->number();
+}
+
+void seed_new_device(int device_index, std::uint64_t seed) {
+  auto generator = default_generator(device_index);
+  generator.set_current_seed(seed);
+}
+
+}  // namespace torch_remote::client

@@ -1,0 +1,134 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// What PyTorch asks a device about itself: guard, streams, events, generators, storages.
+#include "core/client/hooks.h"
+
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/util/Exception.h>
+
+#include "core/client/device.h"
+#include "core/client/errors.h"
+#include "core/client/generator.h"
+#include "core/client/storage.h"
+
+namespace torch_remote::client {
+namespace {
+
+constexpr c10::DeviceType kRemote = c10::DeviceType::PrivateUse1;
+
+c10::Device remote(int index) { return {kRemote, static_cast<c10::DeviceIndex>(index)}; }
+
+c10::Stream default_stream(c10::Device device) { return c10::Stream(c10::Stream::DEFAULT, device); }
+
+void synchronize(int index) {
+  with_torch_errors(index, [&] { device_at(index).session().synchronize(); });
+}
+
+// One stream a device: the session's program order.
+class Guard final : public c10::impl::DeviceGuardImplInterface {
+ public:
+  c10::DeviceType type() const override { return kRemote; }
+  c10::Device exchangeDevice(c10::Device device) const override {
+    return remote(exchange_device_index(device.index()));
+  }
+  c10::Device getDevice() const override { return remote(current_device_index()); }
+  void setDevice(c10::Device device) const override { exchange_device_index(device.index()); }
+  void uncheckedSetDevice(c10::Device device) const noexcept override {
+    exchange_device_index(device.index());
+  }
+
+  c10::Stream getStream(c10::Device device) const override { return default_stream(device); }
+  c10::Stream getDefaultStream(c10::Device device) const override { return default_stream(device); }
+  c10::Stream getNewStream(c10::Device device, int) const override {
+    return default_stream(device);
+  }
+  c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override {
+    return default_stream(device);
+  }
+  c10::Stream exchangeStream(c10::Stream stream) const override {
+    return default_stream(stream.device());
+  }
+
+  // Autograd makes a queue for each device once, at the first backward, so it is told of all that
+  // there may ever be. Python's torch.remote.device_count() says how many there are.
+  c10::DeviceIndex deviceCount() const noexcept override { return kDeviceCountMax; }
+
+  // With one stream an event has nothing to wait for but the stream itself.
+  void record(void** event, const c10::Stream& stream, const c10::DeviceIndex,
+              const c10::EventFlag) const override {
+    *event = reinterpret_cast<void*>(static_cast<std::uintptr_t>(stream.device_index()) +
+                                     1);  // NOLINT: a number, not a pointer
+  }
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
+  void synchronizeEvent(void* event) const override {
+    if (event != nullptr)
+      synchronize(static_cast<int>(reinterpret_cast<std::uintptr_t>(event)) - 1);
+  }
+  bool queryStream(const c10::Stream&) const override { return true; }
+  void synchronizeStream(const c10::Stream& stream) const override {
+    synchronize(stream.device_index());
+  }
+  void synchronizeDevice(c10::DeviceIndex index) const override { synchronize(index); }
+  void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
+};
+
+class Hooks final : public at::PrivateUse1HooksInterface {
+ public:
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return device_count() > 0; }
+  bool hasPrimaryContext(c10::DeviceIndex index) const override { return index < device_count(); }
+  void init() const override {}
+
+  c10::DeviceIndex deviceCount() const override {
+    return static_cast<c10::DeviceIndex>(device_count());
+  }
+  void setCurrentDevice(c10::DeviceIndex index) const override {
+    exchange_device_index(device_at(index).index());
+  }
+  c10::DeviceIndex getCurrentDevice() const override {
+    return static_cast<c10::DeviceIndex>(current_device_index());
+  }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex index) const override {
+    return static_cast<c10::DeviceIndex>(exchange_device_index(index));
+  }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex index) const override {
+    return index < 0 ? getCurrentDevice() : exchangeDevice(index);
+  }
+
+  at::Device getDeviceFromPtr(void* data) const override {
+    const auto id = reinterpret_cast<std::uintptr_t>(data);
+    TORCH_CHECK(session::TensorIds::is_tensor_id(id), "the pointer belongs to no remote tensor");
+    return remote(static_cast<int>(session::TensorIds::device_of(id)));
+  }
+
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex index) const override {
+    return default_generator(index < 0 ? current_device_index() : index);
+  }
+  at::Generator getNewGenerator(c10::DeviceIndex index) const override {
+    return make_remote_generator(index < 0 ? current_device_index() : index);
+  }
+
+  // Copies are staged anyway, so page-locked memory would gain nothing: any CPU memory serves.
+  at::Allocator* getPinnedMemoryAllocator() const override { return c10::GetCPUAllocator(); }
+  bool isPinnedPtr(const void*) const override { return false; }
+
+  void resizePrivateUse1Bytes(const c10::Storage& storage, std::size_t size_bytes) const override {
+    resize_storage(*storage.unsafeGetStorageImpl(), size_bytes);
+  }
+};
+
+C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard);
+
+}  // namespace
+
+void register_hooks() {
+  static Hooks hooks;
+  at::RegisterPrivateUse1HooksInterface(&hooks);
+}
+
+}  // namespace torch_remote::client

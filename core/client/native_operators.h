@@ -1,0 +1,41 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// The few operators that have a registration of their own, because they make or look at metadata,
+// or move bytes. Everything else takes run_operator's way.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/SymInt.h>
+#include <c10/core/SymIntArrayRef.h>
+#include <optional>
+
+namespace torch_remote::client {
+
+at::Tensor empty(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype,
+                 std::optional<c10::Layout> layout, std::optional<c10::Device> device,
+                 std::optional<bool> pin_memory, std::optional<c10::MemoryFormat> memory_format);
+at::Tensor empty_strided(c10::SymIntArrayRef sizes, c10::SymIntArrayRef strides,
+                         std::optional<c10::ScalarType> dtype, std::optional<c10::Layout> layout,
+                         std::optional<c10::Device> device, std::optional<bool> pin_memory);
+at::Tensor as_strided(const at::Tensor& self, c10::SymIntArrayRef sizes,
+                      c10::SymIntArrayRef strides, std::optional<c10::SymInt> storage_offset);
+at::Tensor view(const at::Tensor& self, c10::SymIntArrayRef sizes);
+at::Tensor reshape_alias(const at::Tensor& self, c10::SymIntArrayRef sizes,
+                         c10::SymIntArrayRef strides);
+const at::Tensor& resize_(const at::Tensor& self, c10::SymIntArrayRef sizes,
+                          std::optional<c10::MemoryFormat> memory_format);
+at::Tensor& set_storage_(at::Tensor& self, c10::Storage storage);
+at::Tensor& set_storage_geometry_(at::Tensor& self, c10::Storage storage,
+                                  c10::SymInt storage_offset, c10::SymIntArrayRef sizes,
+                                  c10::SymIntArrayRef strides);
+at::Tensor& set_tensor_(at::Tensor& self, const at::Tensor& source);
+at::Tensor& set_empty_(at::Tensor& self);
+void record_stream(at::Tensor& self, c10::Stream stream);
+
+// core/client/copy.cpp
+at::Tensor copy_from(const at::Tensor& self, const at::Tensor& destination, bool non_blocking);
+at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& destination);
+at::Scalar local_scalar_dense(const at::Tensor& self);
+
+}  // namespace torch_remote::client

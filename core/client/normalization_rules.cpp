@@ -1,0 +1,79 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include <ATen/core/Tensor.h>
+#include <algorithm>
+#include <array>
+#include <c10/core/MemoryFormat.h>
+#include <cstddef>
+#include <cstdint>
+
+#include "core/client/planned_results.h"
+#include "core/client/rule_functions.h"
+
+namespace torch_remote::client::rules {
+namespace {
+
+// The layout that CPU's normalizations give their output.
+c10::MemoryFormat output_format(const at::Tensor& input) {
+  return input.is_contiguous() ? c10::MemoryFormat::Contiguous : input.suggest_memory_format();
+}
+
+// The output, and two statistics of so many elements. weight?, bias?, running_mean? and
+// running_var? follow the input.
+bool normalized_batch(Arguments arguments, std::int64_t statistics_size, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  if (input.dim() < 2) return false;
+  const bool is_mixed =
+      std::ranges::any_of(arguments.slice(1, 4), [&](const c10::IValue& argument) {
+        return argument.isTensor() && argument.toTensor().defined() &&
+               argument.toTensor().scalar_type() != input.scalar_type();
+      });
+  if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
+  const c10::ScalarType statistics_dtype = is_mixed ? c10::ScalarType::Float : input.scalar_type();
+  const std::array<std::int64_t, 1> statistics = {statistics_size};
+  add_in_format(plan, input.sizes(), output_format(input), input.scalar_type());
+  add_contiguous(plan, statistics, statistics_dtype);
+  add_contiguous(plan, statistics, statistics_dtype);
+  return true;
+}
+
+}  // namespace
+
+// native_layer_norm(input, normalized_shape, weight?, bias?, eps) -> (output, mean, rstd)
+bool layer_norm(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  const auto normalized = static_cast<std::size_t>(arguments[1].toIntVector().size());
+  const bool is_mixed = !arguments[2].isNone() && arguments[2].toTensor().defined() &&
+                        arguments[2].toTensor().scalar_type() != input.scalar_type();
+  if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
+  if (normalized == 0 || normalized > input.sizes().size()) return false;
+  const std::size_t outer = input.sizes().size() - normalized;
+  if (input.sizes().slice(outer) != c10::IntArrayRef(arguments[1].toIntVector())) return false;
+  c10::SmallVector<std::int64_t, 5> statistics(input.sizes().begin(), input.sizes().end());
+  for (std::size_t i = outer; i < statistics.size(); ++i) statistics[i] = 1;
+  const c10::ScalarType statistics_dtype = is_mixed ? c10::ScalarType::Float : input.scalar_type();
+  add_contiguous(plan, input.sizes(), input.scalar_type());
+  add_contiguous(plan, statistics, statistics_dtype);
+  add_contiguous(plan, statistics, statistics_dtype);
+  return true;
+}
+
+// native_batch_norm(input, weight?, bias?, running_mean?, running_var?, training, ...) ->
+// (output, save_mean, save_invstd); the kernels give empty statistics where there was no training,
+// the meta function does not.
+bool batch_norm(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  return normalized_batch(arguments, arguments[5].toBool() && input.dim() > 1 ? input.size(1) : 0,
+                          plan);
+}
+
+// _batch_norm_with_update(input, weight?, bias?, running_mean, running_var, momentum, eps) ->
+// (output, save_mean, save_invstd, reserve)
+bool batch_norm_with_update(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  if (!normalized_batch(arguments, input.dim() > 1 ? input.size(1) : 0, plan)) return false;
+  add_contiguous(plan, {0}, c10::ScalarType::Byte);
+  return true;
+}
+
+}  // namespace torch_remote::client::rules

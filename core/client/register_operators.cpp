@@ -1,0 +1,152 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// The device's table of contents: which operator takes which way.
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/native/DispatchStub.h>
+#include <ATen/native/transformers/attention.h>
+#include <ATen/native/transformers/sdp_utils_cpp.h>
+#include <ATen/ops/_fused_sdp_choice_ops.h>
+#include <ATen/ops/is_set_to_native.h>
+#include <ATen/ops/unfold_native.h>
+#include <ATen/ops/view_as_complex_native.h>
+#include <ATen/ops/view_as_real_native.h>
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <torch/library.h>
+
+#include "core/client/native_operators.h"
+#include "core/client/run_operator.h"
+
+namespace torch_remote::client {
+namespace {
+
+// One operator's boxed kernel, which finds its record at the first call.
+class RemoteKernel final : public c10::OperatorKernel {
+ public:
+  void operator()(const c10::OperatorHandle& handle, c10::DispatchKeySet /*keys*/,
+                  torch::jit::Stack* stack) {
+    const OperatorRecord* record = record_.load(std::memory_order_acquire);
+    if (record == nullptr) [[unlikely]] {
+      record = &operator_record(handle);
+      record_.store(record, std::memory_order_release);
+    }
+    run_operator(*record, stack);
+  }
+
+ private:
+  std::atomic<const OperatorRecord*> record_{nullptr};
+};
+
+// Operators that PyTorch has no kernel for: those of other libraries, and those made later.
+void run_unregistered(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
+  run_operator(operator_record(handle), stack);
+}
+
+// Composite kernels that CUDA replaces by one of its own: left composite they would be more
+// commands, other bits, and not the memory or time of CUDA's kernel. These have no CPU kernel that
+// would tell.
+constexpr std::array<std::string_view, 8> kWholeOnDevice = {
+    "aten::linalg_lstsq",
+    "aten::mode",
+    "aten::convolution",
+    "aten::convolution_backward",
+    "aten::convolution_overrideable",
+    "aten::convolution_backward_overrideable",
+    "aten::_scaled_dot_product_fused_attention_overrideable",
+    "aten::_scaled_dot_product_fused_attention_overrideable_backward",
+};
+
+bool runs_whole_on_device(const c10::OperatorHandle& handle) {
+  using c10::DispatchKey;
+  const std::string& name = handle.operator_name().name;
+  if (handle.hasTag(at::Tag::inplace_view))
+    return false;  // as_strided_ and its like change metadata alone
+  return handle.hasKernelForDispatchKey(DispatchKey::CPU) ||
+         handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional) ||
+         name.starts_with("aten::_foreach_") ||
+         std::ranges::find(kWholeOnDevice, name) != kWholeOnDevice.end();
+}
+
+// A kernel that the dispatcher knows for CPU or for structured operators would otherwise be
+// shadowed by a composite one, which wins over a fallback.
+void register_boxed_kernels(torch::Library& library) {
+  for (const c10::OperatorName& name : c10::Dispatcher::singleton().getAllOpNames()) {
+    if (!name.name.starts_with("aten::")) continue;
+    const auto handle = c10::Dispatcher::singleton().findSchema(name);
+    if (!handle || handle->hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1) ||
+        !runs_whole_on_device(*handle))
+      continue;
+    library.impl(c10::toString(name).c_str(),
+                 torch::CppFunction::makeFromBoxedFunctor(std::make_unique<RemoteKernel>()));
+  }
+}
+
+// The choice that CPU would make, with its fused kernel under the name that executors map to
+// theirs.
+std::int64_t choose_attention(const at::Tensor& query, const at::Tensor& key,
+                              const at::Tensor& value, const std::optional<at::Tensor>& mask,
+                              double dropout, bool is_causal, std::optional<double> scale,
+                              bool enable_gqa) {
+  // CPU's choice looks at metadata alone, so it may be asked with our tensors.
+  const std::int64_t choice = at::_ops::_fused_sdp_choice::redispatch(
+      c10::DispatchKeySet(c10::DispatchKey::CPU), query, key, value, mask, dropout, is_causal,
+      scale, enable_gqa);
+  // The fused operator has no gradient for the mask here, and takes as many key heads as query
+  // heads.
+  const bool is_plain =
+      !(mask && mask->requires_grad()) && query.dim() == 4 && query.size(1) == key.size(1);
+  if (choice != static_cast<std::int64_t>(sdp::SDPBackend::flash_attention)) return choice;
+  return static_cast<std::int64_t>(is_plain ? sdp::SDPBackend::overrideable
+                                            : sdp::SDPBackend::math);
+}
+
+TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
+  library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_unregistered>());
+}
+
+TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
+  library.impl("empty.memory_format", TORCH_FN(empty));
+  library.impl("empty_strided", TORCH_FN(empty_strided));
+  library.impl("as_strided", TORCH_FN(as_strided));
+  library.impl("view", TORCH_FN(view));
+  library.impl("_reshape_alias", TORCH_FN(reshape_alias));
+  library.impl("unfold", TORCH_FN(at::native::unfold));
+  library.impl("view_as_real", TORCH_FN(at::native::view_as_real));
+  library.impl("view_as_complex", TORCH_FN(at::native::view_as_complex));
+  library.impl("is_set_to", TORCH_FN(at::native::is_set_to));
+  library.impl("resize_", TORCH_FN(resize_));
+  library.impl("set_.source_Storage", TORCH_FN(set_storage_));
+  library.impl("set_.source_Storage_storage_offset", TORCH_FN(set_storage_geometry_));
+  library.impl("set_.source_Tensor", TORCH_FN(set_tensor_));
+  library.impl("set_", TORCH_FN(set_empty_));
+  library.impl("record_stream", TORCH_FN(record_stream));
+  library.impl("_copy_from", TORCH_FN(copy_from));
+  library.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
+  library.impl("_local_scalar_dense", TORCH_FN(local_scalar_dense));
+  register_boxed_kernels(library);
+}
+
+// Copies take the bits of a lazy conjugate or negative as they are: resolving one would be a copy
+// again.
+void copy_lazy_views(torch::Library& library) {
+  library.impl("_copy_from", torch::CppFunction::makeFallthrough());
+  library.impl("_copy_from_and_resize", torch::CppFunction::makeFallthrough());
+}
+
+TORCH_LIBRARY_IMPL(aten, Conjugate, library) { copy_lazy_views(library); }
+TORCH_LIBRARY_IMPL(aten, Negative, library) { copy_lazy_views(library); }
+
+}  // namespace
+}  // namespace torch_remote::client
+
+namespace at::native {
+// The macro wants to be in this namespace.
+REGISTER_PRIVATEUSE1_DISPATCH(_fused_sdp_choice_stub, &torch_remote::client::choose_attention)
+}  // namespace at::native

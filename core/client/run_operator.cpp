@@ -1,0 +1,370 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/client/run_operator.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/resize.h>
+#include <ATen/ops/to.h>
+#include <c10/util/Exception.h>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/client/call_encoder.h"
+#include "core/client/device.h"
+#include "core/client/errors.h"
+#include "core/client/inference.h"
+#include "core/client/source_location.h"
+#include "core/client/storage.h"
+#include "core/protocol/plan.h"
+
+namespace torch_remote::client {
+namespace {
+
+using Arguments = c10::ArrayRef<c10::IValue>;
+using Plan = std::shared_ptr<const ClientPlan>;
+using session::Session;
+using session::TensorId;
+
+void warn_of_resize(const at::Tensor& out, c10::IntArrayRef sizes) {
+  if (out.numel() == 0) return;
+  TORCH_WARN("An output with one or more elements was resized since it had shape ", out.sizes(),
+             ", which does not match the required output shape ", sizes, ".");
+}
+
+// One call on its way: what is known of it so far.
+class Call {
+ public:
+  Call(const OperatorRecord& record, Arguments arguments) : record_(record), arguments_(arguments) {
+    encode_call(record, arguments, encoded_);
+    device_ = &device_at(encoded_.device_index);
+  }
+
+  Device& device() { return *device_; }
+
+  // The results in order. Empty when arguments had to be resized first: then encode anew.
+  std::optional<std::vector<c10::IValue>> run() {
+    const std::uint32_t location = capture_source_location();
+    Session::Turn turn = device_->session().turn();
+    if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash)) {
+      const Plan plan = device_->plan(*number);
+      return send(std::move(turn), *number, plan, location);
+    }
+    return run_new_plan(std::move(turn), location);
+  }
+
+ private:
+  // The shape function may run Python, which no lock of ours may wait for: the turn ends meanwhile.
+  std::optional<std::vector<c10::IValue>> run_new_plan(Session::Turn first_turn,
+                                                       std::uint32_t location) {
+    {
+      const Session::Turn ended = std::move(first_turn);
+    }
+    const Plan plan = infer_plan(record_, arguments_);
+    if (!plan->resizes.empty()) {
+      resize_arguments(*plan);
+      return std::nullopt;
+    }
+    protocol::ByteWriter definition;
+    write_definition(*plan, definition);
+    Session::Turn turn = device_->session().turn();
+    // Another thread may have made the same plan in between.
+    if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash)) {
+      return send(std::move(turn), *number, device_->plan(*number), location);
+    }
+    if (device_->needs_definition(record_.number())) {
+      turn.define_operator(record_.number(), record_.schema_hash(), record_.name(),
+                           record_.overload());
+    }
+    const std::uint32_t number = device_->plan_table().insert(encoded_.plan_key(), encoded_.hash);
+    device_->plan(number) = plan;
+    definition.overwrite(0, number);
+    turn.define_plan(definition.bytes());
+    return send(std::move(turn), number, plan, location);
+  }
+
+  std::vector<c10::IValue> send(Session::Turn turn, std::uint32_t number, const Plan& plan,
+                                std::uint32_t location) {
+    if (plan->describes_outputs) return describe(std::move(turn), number, location);
+    c10::SmallVector<TensorId, 4> ids;
+    {
+      Session::Turn held = std::move(turn);  // ends before tensors are made
+      acquire_outputs(held, *plan, ids);
+      held.call(number, location, encoded_.value_bytes());
+    }
+    return make_results(*plan, ids);
+  }
+
+  void acquire_outputs(Session::Turn& turn, const ClientPlan& plan,
+                       c10::SmallVector<TensorId, 4>& ids) {
+    try {
+      for (const PlannedTensor& tensor : plan.tensors) {
+        ids.push_back(turn.output(tensor.storage_size_bytes));
+        encoded_.append(ids.back());
+      }
+    } catch (...) {
+      for (std::size_t i = 0; i < ids.size(); ++i)
+        turn.cancel_output(ids[i], plan.tensors[i].storage_size_bytes);
+      throw;
+    }
+  }
+
+  std::vector<c10::IValue> make_results(const ClientPlan& plan,
+                                        const c10::SmallVector<TensorId, 4>& ids) {
+    std::vector<c10::IValue> results;
+    results.reserve(plan.returns.size());
+    std::size_t next = 0;
+    const auto make_next = [&] {
+      const std::size_t i = next++;
+      return make_tensor(*device_, ids[i], plan.tensors[i]);
+    };
+    for (const PlannedReturn& planned : plan.returns) {
+      switch (planned.kind) {
+        case PlannedReturn::Kind::kTensor:
+          results.emplace_back(make_next());
+          break;
+        case PlannedReturn::Kind::kArgument:
+          results.push_back(arguments_[static_cast<std::size_t>(planned.value)]);
+          break;
+        case PlannedReturn::Kind::kUndefined:
+          results.emplace_back(at::Tensor());
+          break;
+        case PlannedReturn::Kind::kInteger:
+          results.emplace_back(planned.value);
+          break;
+        case PlannedReturn::Kind::kList: {
+          c10::List<at::Tensor> list;
+          for (std::int64_t i = 0; i < planned.value; ++i) list.push_back(make_next());
+          results.emplace_back(std::move(list));
+        }
+      }
+    }
+    return results;
+  }
+
+  void write_definition(const ClientPlan& plan, protocol::ByteWriter& writer) const {
+    writer.put(std::uint32_t{0});  // the number, once there is one
+    writer.put(record_.number());
+    writer.put(static_cast<std::uint8_t>(plan.describes_outputs));
+    define_arguments(record_, arguments_, writer);
+    writer.put(static_cast<std::uint16_t>(plan.returns.size()));
+    std::size_t next = 0;
+    const auto put_fresh = [&] {
+      const PlannedTensor& tensor = plan.tensors[next++];
+      writer.put(protocol::OutputKind::kFresh);
+      put_layout(writer, static_cast<protocol::DataType>(tensor.dtype), 0,
+                 {tensor.sizes.data(), tensor.sizes.size()},
+                 {tensor.strides.data(), tensor.strides.size()});
+    };
+    for (const PlannedReturn& planned : plan.returns) {
+      switch (planned.kind) {
+        case PlannedReturn::Kind::kTensor:
+          put_fresh();
+          break;
+        case PlannedReturn::Kind::kArgument:
+          writer.put(protocol::OutputKind::kArgument);
+          break;
+        case PlannedReturn::Kind::kUndefined:
+        case PlannedReturn::Kind::kInteger:
+          writer.put(protocol::OutputKind::kUndefined);
+          break;
+        case PlannedReturn::Kind::kList:
+          writer.put(protocol::OutputKind::kList);
+          writer.put(static_cast<std::uint32_t>(planned.value));
+          for (std::int64_t i = 0; i < planned.value; ++i) put_fresh();
+      }
+    }
+  }
+
+  void resize_arguments(const ClientPlan& plan) const {
+    for (const ClientPlan::Resize& resize : plan.resizes) {
+      const at::Tensor& out = arguments_[resize.argument].toTensor();
+      warn_of_resize(out, resize.sizes);
+      out.resize_(resize.sizes);
+    }
+  }
+
+  // The executor says what the results are; they then get ids that fit their sizes.
+  std::vector<c10::IValue> describe(Session::Turn turn, std::uint32_t number,
+                                    std::uint32_t location) {
+    const auto described =
+        std::move(turn).call_and_describe(number, location, encoded_.value_bytes());
+    return DescribedResults(*this, described).take();
+  }
+
+  class DescribedResults {
+   public:
+    DescribedResults(Call& call, const Session::Turn::Described& described)
+        : call_(call), described_(described), next_id_(described.provisional_id) {}
+
+    std::vector<c10::IValue> take() {
+      using Kind = protocol::DescribedOutput::Kind;
+      for (const protocol::DescribedOutput& output : described_.outputs) {
+        switch (output.kind) {
+          case Kind::kTensor:
+            add(adopt(output));
+            break;
+          case Kind::kUndefined:
+            add(at::Tensor());
+            break;
+          case Kind::kInteger:
+            add(output.integer);
+            break;
+          case Kind::kBoolean:
+            add(output.integer != 0);
+            break;
+          case Kind::kDouble:
+            add(output.number);
+            break;
+          case Kind::kListBegin:
+            list_.emplace();
+            break;
+          case Kind::kListEnd:
+            results_.emplace_back(*std::exchange(list_, std::nullopt));
+            break;
+        }
+      }
+      const auto& returns = call_.record_.returns();
+      TORCH_CHECK(results_.size() == returns.size(), call_.record_.full_name(),
+                  ": the executor described ", results_.size(), " results instead of ",
+                  returns.size());
+      for (std::size_t i = 0; i < returns.size(); ++i) {
+        if (returns[i].written_argument >= 0)
+          results_[i] = call_.arguments_[static_cast<std::size_t>(returns[i].written_argument)];
+      }
+      return std::move(results_);
+    }
+
+   private:
+    void add(c10::IValue value) {
+      if (list_ && value.isTensor()) {
+        list_->push_back(value.toTensor());
+      } else {
+        results_.push_back(std::move(value));
+      }
+    }
+
+    at::Tensor adopt(const protocol::DescribedOutput& output) {
+      PlannedTensor planned;
+      planned.dtype = static_cast<c10::ScalarType>(output.layout.dtype);
+      planned.sizes.assign(output.layout.sizes.begin(), output.layout.sizes.end());
+      planned.strides.assign(output.layout.strides.begin(), output.layout.strides.end());
+      planned.storage_size_bytes = output.storage_size_bytes;
+      return make_tensor(*call_.device_, rename(next_id_++, output.storage_size_bytes), planned);
+    }
+
+    TensorId rename(TensorId provisional, std::uint64_t size_bytes) {
+      Session::Turn turn = call_.device_->session().turn();
+      try {
+        const TensorId id = turn.output(size_bytes);
+        turn.rename(provisional, id);
+        return id;
+      } catch (...) {
+        turn.discard(provisional);
+        throw;
+      }
+    }
+
+    Call& call_;
+    const Session::Turn::Described& described_;
+    TensorId next_id_;
+    std::vector<c10::IValue> results_;
+    std::optional<c10::List<at::Tensor>> list_;
+  };
+
+  const OperatorRecord& record_;
+  Arguments arguments_;
+  EncodedCall encoded_;
+  Device* device_ = nullptr;
+};
+
+// Index tensors on CPU are taken to the device, as CUDA does.
+void upload_indices(torch::jit::Stack& stack, std::size_t first) {
+  const at::Tensor& self = stack[first].toTensor();
+  bool any = false;
+  c10::List<std::optional<at::Tensor>> indices;
+  for (const c10::IValue& index : stack[first + 1].toListRef()) {
+    std::optional<at::Tensor> tensor =
+        index.isTensor() ? std::optional(index.toTensor()) : std::nullopt;
+    if (tensor && tensor->defined() && tensor->device().is_cpu()) {
+      tensor = tensor->to(self.device());
+      any = true;
+    }
+    indices.push_back(std::move(tensor));
+  }
+  if (any) stack[first + 1] = std::move(indices);
+}
+
+// Only the executor knows the sizes of the results: they are made first, then copied to the outs,
+// as PyTorch's generated out= overloads do it.
+std::vector<c10::IValue> run_functional(const OperatorRecord& record, Arguments arguments) {
+  torch::jit::Stack stack;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const bool is_out =
+        record.arguments()[i].written && record.handle().schema().arguments()[i].kwarg_only();
+    if (!is_out) stack.push_back(arguments[i]);
+  }
+  record.functional()->callBoxed(stack);
+  std::vector<c10::IValue> outs;
+  for (std::size_t i = 0; i < record.returns().size(); ++i) {
+    const at::Tensor& result = stack[i].toTensor();
+    const at::Tensor& out =
+        arguments[static_cast<std::size_t>(record.returns()[i].written_argument)].toTensor();
+    TORCH_CHECK(out.scalar_type() == result.scalar_type(), "Expected out tensor to have dtype ",
+                result.dtype(), ", but got ", out.dtype(), " instead");
+    TORCH_CHECK(out.device() == result.device(), "Expected out tensor to have device ",
+                result.device(), ", but got ", out.device(), " instead");
+    if (out.sizes() != result.sizes()) {
+      warn_of_resize(out, result.sizes());
+      out.resize_(result.sizes());
+    }
+    out.copy_(result);
+    outs.emplace_back(out);
+  }
+  return outs;
+}
+
+std::vector<c10::IValue> run(const OperatorRecord& record, Arguments arguments) {
+  if (record.functional() != nullptr) return run_functional(record, arguments);
+  if (record.is_view()) return make_views(record, arguments);
+  while (true) {
+    Call call(record, arguments);
+    auto results = with_torch_errors(call.device().index(), [&] { return call.run(); });
+    if (!results) continue;  // out= arguments have got their shape
+    if (is_synchronous()) {
+      with_torch_errors(call.device().index(), [&] { call.device().session().synchronize(); });
+    }
+    return std::move(*results);
+  }
+}
+
+}  // namespace
+
+void run_operator(const OperatorRecord& record, torch::jit::Stack* stack) {
+  const std::size_t count = record.arguments().size();
+  const std::size_t first = stack->size() - count;
+  if (record.uploads_indices()) [[unlikely]]
+    upload_indices(*stack, first);
+  auto results = run(record, Arguments(stack->data() + first, count));
+  torch::jit::drop(*stack, count);
+  for (c10::IValue& result : results) stack->push_back(std::move(result));
+}
+
+void run_operator(const char* name, const char* overload, torch::jit::Stack* stack) {
+  run_operator(operator_record(c10::Dispatcher::singleton().findSchemaOrThrow(name, overload)),
+               stack);
+}
+
+bool is_synchronous() {
+  static const bool synchronous = [] {
+    const char* value =
+        std::getenv("TORCH_REMOTE_SYNC");  // NOLINT(concurrency-mt-unsafe): read once
+    return value != nullptr && std::string(value) == "1";
+  }();
+  return synchronous;
+}
+
+}  // namespace torch_remote::client

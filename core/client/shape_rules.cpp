@@ -1,0 +1,139 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/client/shape_rules.h"
+
+#include <ATen/ExpandUtils.h>
+#include <ATen/core/Tensor.h>
+#include <array>
+#include <c10/util/Exception.h>
+#include <c10/util/SmallVector.h>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "core/client/planned_results.h"
+#include "core/client/rule_functions.h"
+
+namespace torch_remote::client {
+namespace {
+
+using rules::Arguments;
+
+// native_dropout(input, p, train?) -> (output, mask)
+bool dropout(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  const std::vector<std::int64_t> strides =
+      input.is_non_overlapping_and_dense()
+          ? input.strides().vec()
+          : at::infer_dense_strides(input.sizes(), input.strides());
+  add_tensor(plan, input.sizes(), strides, input.scalar_type());
+  add_tensor(plan, input.sizes(), strides, c10::ScalarType::Bool);
+  return true;
+}
+
+// _embedding_bag(weight, indices, offsets, scale_grad_by_freq, mode, sparse, per_sample_weights?,
+// include_last_offset, padding_idx) -> (output, offset2bag, bag_size, max_indices). The meta
+// function gives the last three as CUDA has them. CPU's kernel leaves out what its fast path for
+// sums and, unless there may be a gradient, its backward don't need.
+bool any_embedding_bag(Arguments arguments, bool may_have_gradient, ClientPlan& plan) {
+  constexpr std::int64_t kSum = 0, kMax = 2;
+  const at::Tensor& weight = arguments[0].toTensor();
+  const at::Tensor& indices = arguments[1].toTensor();
+  const at::Tensor& offsets = arguments[2].toTensor();
+  const std::int64_t mode = arguments[4].toInt();
+  if (weight.dim() != 2 || indices.dim() != 1 || offsets.dim() != 1 || mode < kSum || mode > kMax)
+    return false;
+  const bool has_sample_weights = arguments[6].isTensor() && arguments[6].toTensor().defined();
+  if (has_sample_weights && arguments[6].toTensor().dim() != 1) return false;
+  const std::int64_t bags = offsets.size(0) - (arguments[7].toBool() ? 1 : 0);
+  if (bags < 0) return false;
+  const c10::ScalarType dtype = weight.scalar_type();
+  const bool is_fast_sum = mode == kSum &&
+                           (dtype == c10::ScalarType::Float || c10::isReducedFloatingType(dtype)) &&
+                           weight.stride(1) == 1 && arguments[8].toInt() < 0 &&
+                           (!has_sample_weights || arguments[6].toTensor().stride(0) == 1);
+  const std::int64_t counted_bags = mode == kSum && !may_have_gradient ? offsets.size(0) : bags;
+  const bool is_long = indices.scalar_type() == c10::ScalarType::Long ||
+                       offsets.scalar_type() == c10::ScalarType::Long;
+  const c10::ScalarType index_dtype = is_long ? c10::ScalarType::Long : indices.scalar_type();
+  add_contiguous(plan, {bags, weight.size(1)}, dtype);
+  add_contiguous(plan, {is_fast_sum ? 0 : indices.size(0)}, index_dtype);
+  add_contiguous(plan, {counted_bags}, index_dtype);
+  if (mode == kMax) {
+    add_contiguous(plan, {bags, weight.size(1)}, index_dtype);
+  } else {
+    add_contiguous(plan, {counted_bags}, index_dtype);
+  }
+  return true;
+}
+
+bool embedding_bag(Arguments arguments, ClientPlan& plan) {
+  return any_embedding_bag(arguments, true, plan);
+}
+bool embedding_bag_forward_only(Arguments arguments, ClientPlan& plan) {
+  return any_embedding_bag(arguments, false, plan);
+}
+
+// index_select(self, dim, index) -> Tensor
+bool index_select(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& index = arguments[2].toTensor();
+  std::int64_t dimension = arguments[1].toInt();
+  if (dimension < 0) dimension += self.dim();
+  const bool is_index =
+      index.scalar_type() == c10::ScalarType::Long || index.scalar_type() == c10::ScalarType::Int;
+  if (self.dim() == 0 || index.dim() > 1 || dimension < 0 || dimension >= self.dim() || !is_index)
+    return false;
+  c10::SmallVector<std::int64_t, 5> sizes(self.sizes().begin(), self.sizes().end());
+  sizes[static_cast<std::size_t>(dimension)] = index.numel();
+  add_contiguous(plan, sizes, self.scalar_type());
+  return true;
+}
+
+// mm(self, mat2), bmm(self, mat2), baddbmm(self, batch1, batch2, ...): only the check that the meta
+// functions leave to the kernels.
+bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
+  const at::Tensor& first = arguments[0].toTensor();
+  for (const c10::IValue& argument : arguments.slice(1)) {
+    if (!argument.isTensor()) continue;
+    TORCH_CHECK(argument.toTensor().dtype() == first.dtype(),
+                "expected m1 and m2 to have the same dtype, but got: ", first.dtype(),
+                " != ", argument.toTensor().dtype());
+  }
+  return false;
+}
+
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 19> kRules = {{
+    {"aten::native_layer_norm", &rules::layer_norm},
+    {"aten::native_dropout", &dropout},
+    {"aten::native_batch_norm", &rules::batch_norm},
+    {"aten::_native_batch_norm_legit", &rules::batch_norm},
+    {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},
+    {"aten::_embedding_bag", &embedding_bag},
+    {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
+    {"aten::index_select", &index_select},
+    {"aten::mm", &check_matrix_product},
+    {"aten::bmm", &check_matrix_product},
+    {"aten::baddbmm", &check_matrix_product},
+    {"aten::convolution", &rules::convolution},
+    {"aten::convolution_backward", &rules::convolution_backward},
+    {"aten::_thnn_fused_gru_cell", &rules::gru_cell},
+    {"aten::_thnn_fused_gru_cell_backward", &rules::gru_cell_backward},
+    {"aten::_thnn_fused_lstm_cell", &rules::lstm_cell},
+    {"aten::_thnn_fused_lstm_cell_backward_impl", &rules::lstm_cell_backward},
+    {"aten::_scaled_dot_product_fused_attention_overrideable", &rules::attention},
+    {"aten::_scaled_dot_product_fused_attention_overrideable_backward", &rules::attention_backward},
+}};
+
+}  // namespace
+
+ShapeRule find_shape_rule(std::string_view name, std::string_view overload) {
+  if (!overload.empty()) return nullptr;
+  for (const auto& [rule_name, rule] : kRules) {
+    if (rule_name == name) return rule;
+  }
+  return nullptr;
+}
+
+}  // namespace torch_remote::client

@@ -1,0 +1,124 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/client/storage.h"
+
+#include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/StorageImpl.h>
+#include <c10/util/Exception.h>
+#include <memory>
+#include <utility>
+
+#include "core/client/errors.h"
+
+namespace torch_remote::client {
+namespace {
+
+// What the deleter of a data pointer needs to know.
+struct Allocation {
+  Device* device;
+  session::TensorId id;
+  std::uint64_t size_bytes;
+};
+
+void free_allocation(void* context) {
+  const std::unique_ptr<Allocation> allocation(static_cast<Allocation*>(context));
+  if (is_forked_child) return;  // the parent's tensor lives on
+  allocation->device->session().free(allocation->id, allocation->size_bytes);
+}
+
+c10::DataPtr make_data_pointer(Device& device, session::TensorId id, std::uint64_t size_bytes) {
+  auto allocation = std::make_unique<Allocation>(Allocation{&device, id, size_bytes});
+  // The id is an address that nothing can be read from; it is never followed here.
+  auto* address = reinterpret_cast<void*>(static_cast<std::uintptr_t>(id));  // NOLINT
+  return {address, allocation.release(), &free_allocation, device.torch_device()};
+}
+
+c10::DataPtr allocate_on(Device& device, std::uint64_t size_bytes) {
+  const session::TensorId id = with_torch_errors(
+      device.index(), [&] { return device.session().turn().allocate(size_bytes); });
+  return make_data_pointer(device, id, size_bytes);
+}
+
+class RemoteAllocator final : public c10::DeviceAllocator {
+ public:
+  c10::DataPtr allocate(std::size_t size_bytes) override {
+    return allocate_on(device_at(current_device_index()), size_bytes);
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return nullptr; }
+  void copy_data(void*, const void*, std::size_t) const override {
+    TORCH_CHECK(false, "remote memory can't be copied by address; copy tensors");
+  }
+
+  bool initialized() override { return device_count() > 0; }
+  void emptyCache(c10::MempoolId_t) override {}
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex index) override {
+    const session::SessionStatistics statistics = device_at(index).session().statistics();
+    c10::CachingDeviceAllocator::DeviceStats stats;
+    for (auto* group : {&stats.allocated_bytes, &stats.active_bytes, &stats.requested_bytes,
+                        &stats.reserved_bytes}) {
+      group->at(0).current = static_cast<std::int64_t>(statistics.allocated_bytes);
+      group->at(0).peak = static_cast<std::int64_t>(statistics.allocated_bytes_peak);
+    }
+    stats.allocation.at(0).current = static_cast<std::int64_t>(statistics.storages);
+    return stats;
+  }
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex index) override { device_at(index).session().reset_peak(); }
+};
+
+RemoteAllocator allocator;
+REGISTER_ALLOCATOR(c10::DeviceType::PrivateUse1, &allocator);
+
+constexpr c10::DispatchKeySet kRemoteKeys(c10::DispatchKey::PrivateUse1);
+
+void set_geometry(c10::TensorImpl& tensor, c10::IntArrayRef sizes, c10::IntArrayRef strides,
+                  std::int64_t storage_offset) {
+  // A fresh TensorImpl has one dimension of size zero.
+  tensor.set_sizes_and_strides(sizes, strides, storage_offset);
+}
+
+}  // namespace
+
+c10::Allocator* remote_allocator() { return &allocator; }
+
+c10::Storage make_storage(Device& device, session::TensorId id, std::uint64_t size_bytes) {
+  return c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), size_bytes,
+                                               make_data_pointer(device, id, size_bytes),
+                                               &allocator,
+                                               /*resizable=*/true);
+}
+
+at::Tensor make_tensor(Device& device, session::TensorId id, const PlannedTensor& planned) {
+  auto tensor = at::detail::make_tensor<c10::TensorImpl>(
+      make_storage(device, id, planned.storage_size_bytes), kRemoteKeys,
+      c10::scalarTypeToTypeMeta(planned.dtype));
+  set_geometry(*tensor.unsafeGetTensorImpl(), planned.sizes, planned.strides, 0);
+  return tensor;
+}
+
+at::Tensor make_view(const c10::Storage& storage, c10::ScalarType dtype, c10::IntArrayRef sizes,
+                     c10::IntArrayRef strides, std::int64_t storage_offset) {
+  auto tensor = at::detail::make_tensor<c10::TensorImpl>(
+      c10::TensorImpl::VIEW, c10::Storage(storage), kRemoteKeys, c10::scalarTypeToTypeMeta(dtype));
+  set_geometry(*tensor.unsafeGetTensorImpl(), sizes, strides, storage_offset);
+  return tensor;
+}
+
+void resize_storage(c10::StorageImpl& storage, std::uint64_t size_bytes) {
+  TORCH_CHECK(storage.resizable(), "Trying to resize storage that is not resizable");
+  Device& device = device_of(storage.device());
+  const auto id = reinterpret_cast<std::uintptr_t>(storage.data_ptr().get());
+  const session::TensorId new_id = with_torch_errors(device.index(), [&] {
+    auto turn = device.session().turn();
+    const session::TensorId fresh = turn.output(size_bytes);
+    turn.resize(id, fresh, size_bytes);
+    return fresh;
+  });
+  // The old pointer's end frees the old id, of which the executor then knows nothing: no error
+  // there.
+  storage.set_data_ptr_noswap(make_data_pointer(device, new_id, size_bytes));
+  storage.set_nbytes(size_bytes);
+}
+
+}  // namespace torch_remote::client
