@@ -1,0 +1,45 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A PyTorch device whose tensors live on an executor: an emulated GPU here, or a machine elsewhere.
+
+import torch, torch_remote
+
+device = torch_remote.emulate("A100-80GB")
+x = torch.randn(1000, 1000, device=device)
+print((x @ x).sum().item())
+"""
+
+from torch_remote._loading import ensure_loaded, load
+
+load()
+
+from torch_remote._devices import (  # noqa: E402 (the device type has to be registered first)
+    Machine,
+    Statistics,
+    connect,
+    emulate,
+    machine,
+    machines,
+    null_device,
+    stats,
+)
+from torch_remote._executor_process import LocalExecutor  # noqa: E402
+from torch_remote._gpus import GPU_TYPES, GpuProperties, gpu_properties  # noqa: E402
+from torch_remote._version import __version__  # noqa: E402
+
+__all__ = [
+    "GPU_TYPES",
+    "GpuProperties",
+    "LocalExecutor",
+    "Machine",
+    "Statistics",
+    "__version__",
+    "connect",
+    "emulate",
+    "ensure_loaded",
+    "gpu_properties",
+    "machine",
+    "machines",
+    "null_device",
+    "stats",
+]

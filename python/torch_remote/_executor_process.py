@@ -1,0 +1,113 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The executor program: finding it, and running one on this machine."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+_PROGRAM = Path(__file__).parent / "bin" / "torch-remote-executor"
+
+
+class LocalExecutor:
+    """An executor in a process of its own on this machine, reached over TCP on loopback.
+
+    Use it as a context manager, or call :meth:`stop`; it ends with this process in any case.
+
+        with torch_remote.LocalExecutor(emulate="T4") as executor:
+            device = torch_remote.connect(executor.endpoint)
+
+    Args:
+        device: what computes: "cpu", or "null" for nothing at all.
+        emulate: a GPU type that the executor emulates.
+        arguments: further arguments of torch-remote-executor.
+
+    Raises:
+        RuntimeError: the program ended instead of serving; the message is its own.
+    """
+
+    def __init__(
+        self, *, device: str = "cpu", emulate: str | None = None, arguments: tuple[str, ...] = ()
+    ) -> None:
+        command = [
+            str(_PROGRAM),
+            "--device",
+            device,
+            "--bind",
+            "tcp://127.0.0.1:0",
+            "--exit-with-parent",
+            *arguments,
+        ]
+        if emulate is not None:
+            command += ["--emulate", emulate]
+        # A file takes any number of warnings; a pipe that nobody reads would block the executor at last.
+        self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (as long as the process)
+        # Its standard input closes when this process ends, however that happens. Ctrl-C on the terminal
+        # interrupts this program, which may want to go on with the device: hence a session of its own.
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            start_new_session=True,
+            env=_environment(),
+        )
+        self._owner = os.getpid()
+        assert self.process.stdout is not None
+        announcement = self.process.stdout.readline()
+        found = re.search(r"on (tcp://\S+)", announcement)
+        if found is None:
+            self.process.communicate()
+            self._errors.seek(0)
+            raise RuntimeError(
+                self._errors.read().strip() or "torch-remote-executor ended without a word"
+            )
+        #: Where it serves, for :func:`torch_remote.connect`.
+        self.endpoint = found.group(1)
+
+    def stop(self) -> None:
+        """Ends the process and waits for its end. Does nothing in a forked child, whose it is not."""
+        if os.getpid() != self._owner:
+            return
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+        self._errors.close()
+
+    def __enter__(self) -> "LocalExecutor":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def main() -> None:
+    """The command `torch-remote-executor`: becomes the program that is installed with the package."""
+    os.execve(_PROGRAM, [_PROGRAM.name, *sys.argv[1:]], _environment())
+
+
+def _environment() -> dict[str, str]:
+    """This process's environment, in which the program finds torch's libraries wherever torch is.
+
+    The path that was linked in leads to them only while torch lies beside this package.
+    """
+    variable = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
+    torch = importlib.util.find_spec("torch")
+    folders = [str(Path(torch.origin).parent / "lib")] if torch and torch.origin else []
+    known = os.environ.get(variable)
+    return os.environ | {variable: os.pathsep.join([*([known] if known else []), *folders])}

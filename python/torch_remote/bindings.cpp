@@ -1,0 +1,245 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// torch_remote._C: what the Python package needs of the client. No logic lives here; docs and types
+// are in _C.pyi.
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <optional>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <random>
+#include <span>
+#include <string>
+#include <torch/version.h>
+#include <utility>
+#include <vector>
+
+#include "core/client/device.h"
+#include "core/client/errors.h"
+#include "core/client/generator.h"
+#include "core/client/hooks.h"
+#include "core/executor/in_process.h"
+#include "core/executor/libtorch/libtorch_executor.h"
+#include "core/executor/null_executor.h"
+#include "core/session/errors.h"
+#include "core/session/session.h"
+#include "core/transport/channel.h"
+#include "core/transport/endpoint.h"
+#include "emulator/gpu_model.h"
+#include "emulator/memory_observer.h"
+#include "python/torch_remote/interpreter.h"
+
+namespace py = pybind11;
+
+namespace torch_remote::python {
+namespace {
+
+std::uint64_t random_session_id() {
+  std::random_device random;
+  return (std::uint64_t{random()} << 32 | random()) | 1;  // never 0
+}
+
+session::SessionOptions make_options(int index, std::uint32_t thread_count, double timeout_s,
+                                     double reconnect_timeout_s) {
+  const auto milliseconds = [](double seconds) {
+    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+  };
+  session::SessionOptions options;
+  options.device = static_cast<unsigned>(index);
+  options.hello.client_version = TORCH_REMOTE_VERSION;
+  options.hello.torch_version = TORCH_VERSION;
+  options.hello.thread_count = thread_count;
+  options.timeouts = {.connect = milliseconds(timeout_s),
+                      .reconnect = milliseconds(reconnect_timeout_s)};
+  options.wait_policy = std::make_shared<InterpreterWaitPolicy>();
+  return options;
+}
+
+// Where the executor says that it emulates a GPU, its memory is modelled here, in program order.
+void attach_memory_model(session::Session& session, int index) {
+  const auto& description = session.welcome().description;
+  const auto emulates = description.find("emulates");
+  if (emulates == description.end()) return;
+  const GpuModel* model = find_gpu_model(emulates->second);
+  if (model != nullptr)
+    session.add_observer(std::make_unique<MemoryObserver>(MemoryModel(*model, index)));
+}
+
+int add_device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor,
+               std::uint64_t seed) {
+  attach_memory_model(*session, index);
+  client::register_device(
+      std::make_unique<client::Device>(index, std::move(session), std::move(executor)));
+  client::seed_new_device(index, seed);
+  return index;
+}
+
+int add_in_process(executor::ExecutorFactory factory, std::uint32_t thread_count,
+                   std::uint64_t seed) {
+  const client::ReservedIndex index;
+  auto executor = std::make_shared<executor::InProcessExecutor>(std::move(factory));
+  const std::uint64_t session_id = random_session_id();
+  auto session = std::make_unique<session::Session>(
+      transport::connect_channel(executor->context(), executor::InProcessExecutor::endpoint(),
+                                 session_id),
+      "this process", session_id, make_options(index.value(), thread_count, 60, 60));
+  return add_device(index.value(), std::move(session), std::move(executor), seed);
+}
+
+int emulate(const std::string& gpu_type, std::uint32_t thread_count, std::uint64_t seed) {
+  const GpuModel& model = gpu_model(gpu_type);
+  executor::LibtorchOptions options;
+  options.description = {{"emulates", std::string(model.type)}};
+  return add_in_process(executor::libtorch_executor_factory(options), thread_count, seed);
+}
+
+int null_device(std::uint64_t seed) {
+  return add_in_process(executor::null_executor_factory(), 0, seed);
+}
+
+int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64_t seed,
+            double timeout_s, double reconnect_timeout_s) {
+  transport::check_endpoint(endpoint, /*allow_port_zero=*/false);
+  const client::ReservedIndex index;
+  const std::uint64_t session_id = random_session_id();
+  auto session = std::make_unique<session::Session>(
+      transport::connect_channel(std::make_shared<zmq::context_t>(), endpoint, session_id),
+      endpoint, session_id,
+      make_options(index.value(), thread_count, timeout_s, reconnect_timeout_s));
+  return add_device(index.value(), std::move(session), nullptr, seed);
+}
+
+// Messages of the failures that nothing ever read.
+std::vector<std::string> stop(int index) {
+  std::vector<std::string> unseen;
+  const py::gil_scoped_release released;
+  for (const protocol::Failure& failure : client::device_at(index).stop()) {
+    unseen.push_back(failure.operator_name + ": " + failure.message);
+  }
+  return unseen;
+}
+
+py::dict statistics(int index) {
+  const session::SessionStatistics values = client::device_at(index).session().statistics();
+  py::dict result;
+  result["operations"] = values.operations;
+  result["plans"] = values.plans;
+  result["round_trips"] = values.round_trips;
+  result["bytes_sent"] = values.bytes_sent;
+  result["bytes_received"] = values.bytes_received;
+  result["storages"] = values.storages;
+  result["allocated_bytes"] = values.allocated_bytes;
+  result["allocated_bytes_peak"] = values.allocated_bytes_peak;
+  return result;
+}
+
+void synchronize(int index) {
+  const py::gil_scoped_release released;
+  client::with_torch_errors(index, [&] { client::device_at(index).session().synchronize(); });
+}
+
+py::bytes generator_state(int index) {
+  const std::vector<std::byte> state = [&] {
+    const py::gil_scoped_release released;
+    return client::with_torch_errors(
+        index, [&] { return client::device_at(index).session().generator_state(0); });
+  }();
+  return {reinterpret_cast<const char*>(state.data()), state.size()};
+}
+
+void set_generator_state(int index, const std::string& state) {
+  const py::gil_scoped_release released;
+  client::with_torch_errors(index, [&] {
+    client::device_at(index).session().turn().set_generator_state(0,
+                                                                  std::as_bytes(std::span(state)));
+  });
+}
+
+void manual_seed(int index, std::uint64_t seed) {
+  const py::gil_scoped_release released;
+  client::seed_new_device(index, seed);
+}
+
+py::dict gpu_properties(const std::string& gpu_type) {
+  const GpuModel& model = gpu_model(gpu_type);
+  py::dict row;
+  row["type"] = model.type;
+  row["name"] = model.name;
+  row["major"] = model.capability_major;
+  row["minor"] = model.capability_minor;
+  row["total_memory"] = model.total_memory_bytes;
+  row["multi_processor_count"] = model.multiprocessor_count;
+  row["max_threads_per_multi_processor"] = model.max_threads_per_multiprocessor;
+  row["max_threads_per_block"] = kMaxThreadsPerBlock;
+  row["warp_size"] = model.warp_size;
+  row["regs_per_multiprocessor"] = kRegistersPerMultiprocessor;
+  row["shared_memory_per_block"] = kSharedMemoryPerBlockBytes;
+  row["shared_memory_per_block_optin"] = shared_memory_per_block_optin_bytes(model);
+  row["shared_memory_per_multiprocessor"] = model.shared_memory_per_multiprocessor_bytes;
+  row["L2_cache_size"] = model.l2_cache_bytes;
+  return row;
+}
+
+std::vector<std::string> gpu_types() {
+  std::vector<std::string> types;
+  for (const GpuModel& model : gpu_models()) types.emplace_back(model.type);
+  return types;
+}
+
+// The built-in exceptions that a user expects of a bad name or a missing executor.
+void translate(std::exception_ptr error) {
+  try {
+    if (error) std::rethrow_exception(error);
+  } catch (const session::ConnectError& connect_error) {
+    PyErr_SetString(PyExc_ConnectionError, connect_error.what());
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  py::register_exception_translator(&translate);
+  client::register_hooks();
+  client::source_location_hooks = &interpreter_source_location_hooks;
+  module.attr("__version__") = TORCH_REMOTE_VERSION;
+  module.attr("torch_version") = TORCH_VERSION;
+  module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
+  module.def("emulate", &emulate, py::arg("gpu_type"), py::arg("num_threads"), py::arg("seed"));
+  module.def("null_device", &null_device, py::arg("seed"));
+  module.def("connect", &connect, py::arg("endpoint"), py::arg("num_threads"), py::arg("seed"),
+             py::arg("timeout_s"), py::arg("reconnect_timeout_s"));
+  module.def("stop", &stop, py::arg("index"));
+  module.def(
+      "is_running",
+      [](int index) {
+        return index < client::device_count() && !client::device_at(index).stopped();
+      },
+      py::arg("index"));
+  module.def("disown_devices", &client::disown_devices);
+  module.def("device_count", &client::device_count);
+  module.def("current_device", &client::current_device_index);
+  module.def("exchange_device", &client::exchange_device_index, py::arg("index"));
+  module.def("statistics", &statistics, py::arg("index"));
+  module.def(
+      "reset_peak", [](int index) { client::device_at(index).session().reset_peak(); },
+      py::arg("index"));
+  module.def(
+      "description",
+      [](int index) { return client::device_at(index).session().welcome().description; },
+      py::arg("index"));
+  module.def("synchronize", &synchronize, py::arg("index"));
+  module.def("manual_seed", &manual_seed, py::arg("index"), py::arg("seed"));
+  module.def(
+      "initial_seed", [](int index) { return client::default_generator(index).current_seed(); },
+      py::arg("index"));
+  module.def("generator_state", &generator_state, py::arg("index"));
+  module.def("set_generator_state", &set_generator_state, py::arg("index"), py::arg("state"));
+  module.def("gpu_types", &gpu_types);
+  module.def("gpu_properties", &gpu_properties, py::arg("gpu_type"));
+}
+
+}  // namespace torch_remote::python

@@ -1,0 +1,178 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""`torch.remote`: the functions of `torch.cuda` that have a meaning on a remote device."""
+
+import atexit
+import os
+from typing import Any
+
+import torch
+
+from torch_remote import _loading
+from torch_remote._devices import device_index, device_properties
+from torch_remote._devices import stats as _stats
+from torch_remote._gpus import GpuProperties
+from torch_remote._loading import ensure_loaded
+
+_DeviceArgument = torch.device | str | int | None
+_in_bad_fork = False
+
+
+def _after_fork() -> None:
+    """In a child: it can't use the devices of its parent, if there are any."""
+    global _in_bad_fork
+    if _loading._extension is not None:
+        _in_bad_fork = bool(_loading._extension.disown_devices())
+        atexit.register(_leave_autograd_alone)
+
+
+def _leave_autograd_alone() -> None:
+    """Autograd's threads are in the parent; the child's end would wait ten seconds for theirs."""
+    os.environ.setdefault("TORCH_AUTOGRAD_SHUTDOWN_WAIT_LIMIT", "0")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def _is_in_bad_fork() -> bool:
+    return _in_bad_fork
+
+
+def _lazy_init() -> None:
+    """Called by PyTorch before the first tensor is made on the device."""
+    if _in_bad_fork:
+        raise RuntimeError(
+            "Cannot use a remote device in a forked process: its connection belongs to the parent. Use the "
+            "'spawn' start method of multiprocessing, and make the device in the child."
+        )
+    ensure_loaded()
+
+
+def init() -> None:
+    """Loads the extension; nothing else needs it to be called."""
+    _lazy_init()
+
+
+def is_initialized() -> bool:
+    """Whether there is a device."""
+    return device_count() > 0
+
+
+def is_available() -> bool:
+    """Whether there is a device."""
+    return device_count() > 0
+
+
+def device_count() -> int:
+    """How many devices have been made in this process; their indices are below it."""
+    return int(ensure_loaded().device_count())
+
+
+def current_device() -> int:
+    """The index of this thread's current device."""
+    return int(ensure_loaded().current_device())
+
+
+def set_device(device: _DeviceArgument) -> None:
+    """Makes a device this thread's current one."""
+    ensure_loaded().exchange_device(device_index(device))
+
+
+class device:  # noqa: N801 (as torch.cuda.device)
+    """Context manager that changes the current device."""
+
+    def __init__(self, device: _DeviceArgument) -> None:
+        self.idx = device_index(device)
+        self.prev_idx = -1
+
+    def __enter__(self) -> None:
+        self.prev_idx = int(ensure_loaded().exchange_device(self.idx))
+
+    def __exit__(self, *_: Any) -> None:
+        ensure_loaded().exchange_device(self.prev_idx)
+
+
+def synchronize(device: _DeviceArgument = None) -> None:
+    """Waits until a device has done everything; raises the first error that nobody has seen yet."""
+    ensure_loaded().synchronize(device_index(device))
+
+
+def get_device_properties(device: _DeviceArgument = None) -> GpuProperties:
+    """What a program can know of a device."""
+    return device_properties(device)
+
+
+def get_device_name(device: _DeviceArgument = None) -> str:
+    """The name that CUDA would report."""
+    return device_properties(device).name
+
+
+def get_device_capability(device: _DeviceArgument = None) -> tuple[int, int]:
+    """Major and minor compute capability; (0, 0) where no GPU is emulated."""
+    properties = device_properties(device)
+    return properties.major, properties.minor
+
+
+def get_amp_supported_dtype() -> list[torch.dtype]:
+    """The dtypes that autocast may use."""
+    return [torch.float16, torch.bfloat16]
+
+
+def memory_allocated(device: _DeviceArgument = None) -> int:
+    """Bytes of live tensors."""
+    return _stats(device).allocated_bytes
+
+
+def max_memory_allocated(device: _DeviceArgument = None) -> int:
+    """The most bytes of live tensors since the start or the last reset."""
+    return _stats(device).allocated_bytes_peak
+
+
+def reset_peak_memory_stats(device: _DeviceArgument = None) -> None:
+    """Starts max_memory_allocated anew."""
+    ensure_loaded().reset_peak(device_index(device))
+
+
+def empty_cache() -> None:
+    """Nothing is cached here: executors give memory back when it is freed."""
+
+
+def manual_seed(seed: int) -> None:
+    """Seeds the current device's generator."""
+    if device_count() > 0:
+        ensure_loaded().manual_seed(current_device(), int(seed) & (2**64 - 1))
+
+
+def manual_seed_all(seed: int) -> None:
+    """Seeds the generator of every device; those made later begin with torch.initial_seed()."""
+    extension = ensure_loaded()
+    for index in range(extension.device_count()):
+        if extension.is_running(index):
+            extension.manual_seed(index, int(seed) & (2**64 - 1))
+
+
+def seed_all() -> None:
+    """Seeds every device's generator with one random number."""
+    manual_seed_all(torch.seed())
+
+
+def initial_seed(device: _DeviceArgument = None) -> int:
+    """The seed of a device's generator."""
+    return int(ensure_loaded().initial_seed(device_index(device)))
+
+
+def get_rng_state(device: _DeviceArgument = "remote") -> torch.Tensor:
+    """The state of a device's generator, a uint8 tensor on CPU."""
+    return torch.frombuffer(
+        bytearray(ensure_loaded().generator_state(device_index(device))), dtype=torch.uint8
+    )
+
+
+def set_rng_state(new_state: torch.Tensor, device: _DeviceArgument = "remote") -> None:
+    """Sets what get_rng_state gave."""
+    if new_state.dtype != torch.uint8:
+        raise TypeError(
+            f"a generator's state is a uint8 tensor, as get_rng_state() gave it, not {new_state.dtype}"
+        )
+    ensure_loaded().set_generator_state(device_index(device), bytes(new_state.flatten().tolist()))
