@@ -1,0 +1,85 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What several tests compare with: the same on CPU, bit for bit."""
+
+from typing import Any
+
+import torch
+import torch_remote
+from torch.utils import _pytree as pytree
+
+
+def bits(tensor: torch.Tensor) -> torch.Tensor:
+    """The elements' bytes in logical order, on CPU."""
+    local = tensor.detach().cpu().resolve_conj().resolve_neg()
+    return local.clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8)
+
+
+def steps(tensor: torch.Tensor) -> list[int]:
+    """The strides that are ever stepped along; operators differ in what they give the others."""
+    if tensor.numel() == 0:
+        return []
+    return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
+
+
+def difference(one: torch.Tensor, other: torch.Tensor) -> str:
+    """For people: how many elements differ and by how much, and the two where they are small."""
+    text = f"{one.numel()} elements of {one.dtype}"
+    if one.dtype.is_floating_point and one.numel():
+        text += f", at most {(one.double() - other.double()).abs().max().item()} apart"
+    return text if one.numel() > 16 else f"{text}: {one.tolist()} is not {other.tolist()}"
+
+
+def assert_same(actual: Any, expected: Any, *, strides: bool = True) -> None:
+    """Tensors, or structures of them: shape, dtype, strides and every bit; numbers are equal, or both nan."""
+    actual_leaves, expected_leaves = pytree.tree_leaves(actual), pytree.tree_leaves(expected)
+    assert len(actual_leaves) == len(expected_leaves)
+    for one, other in zip(actual_leaves, expected_leaves, strict=True):
+        if not isinstance(other, torch.Tensor):
+            assert type(one) is type(other)
+            assert one == other or (one != one and other != other)
+            continue
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        if strides:
+            assert steps(one) == steps(other)
+        if not torch.equal(bits(one), bits(other)):
+            raise AssertionError(
+                f"values differ:\n{difference(one.detach().cpu(), other.detach().cpu())}"
+            )
+
+
+def copied(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
+    """The same elements with the same strides as a leaf on a device, where .to() would close gaps."""
+    source = tensor.detach()
+    if torch._debug_has_internal_overlap(source) == 1:  # expanded: no copy can be like it
+        return source.to(device).requires_grad_(tensor.requires_grad)
+    made = torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=device)
+    return made.copy_(source).requires_grad_(tensor.requires_grad)
+
+
+def to_device(structure: Any, device: torch.device | str) -> Any:
+    """The same structure with copies of its tensors on a device."""
+    return pytree.tree_map(
+        lambda leaf: copied(leaf, device) if isinstance(leaf, torch.Tensor) else leaf, structure
+    )
+
+
+class Counting:
+    """How a device's counts change within a with block."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+
+    def __enter__(self) -> "Counting":
+        self._before = torch_remote.stats(self._device)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        after = torch_remote.stats(self._device)
+        self.operations = after.operations - self._before.operations
+        self.plans = after.plans - self._before.plans
+        self.round_trips = after.round_trips - self._before.round_trips
+        self.bytes_sent = after.bytes_sent - self._before.bytes_sent
+        self.bytes_received = after.bytes_received - self._before.bytes_received
+        self.storages = after.storages - self._before.storages

@@ -1,0 +1,184 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Random numbers come from the executor's generators, which PyTorch's functions seed, save and restore."""
+
+import pytest
+import torch
+import torch_remote
+
+
+def draw(device: torch.device, generator: torch.Generator | None = None) -> list[float]:
+    return torch.rand(5, device=device, generator=generator).tolist()
+
+
+@pytest.fixture(autouse=True)
+def _cpu_generator_is_never_touched() -> None:
+    torch.manual_seed(20260101)
+
+
+def test_manual_seed_seeds_the_device(device: torch.device) -> None:
+    torch.manual_seed(7)
+    first, second = draw(device), draw(device)
+    assert first != second
+    torch.manual_seed(7)
+    assert [draw(device), draw(device)] == [first, second]
+    assert torch.remote.initial_seed(device) == 7
+
+
+def test_manual_seed_counts_for_devices_made_later() -> None:
+    torch.manual_seed(11)
+    early = torch_remote.emulate("T4")
+    torch.manual_seed(11)
+    late = torch_remote.emulate("T4")
+    assert torch.remote.initial_seed(late) == 11
+    assert draw(early) == draw(late)
+    for device in (early, late):
+        torch_remote.machine(device).stop()
+
+
+def test_a_seed_means_the_same_in_process_and_over_tcp(emulator: torch.device) -> None:
+    with torch_remote.LocalExecutor(emulate="T4") as executor:
+        remote = torch_remote.connect(executor.endpoint)
+        for draw_some in (
+            torch.rand,
+            torch.randn,
+            lambda n, device: torch.randint(1000, (n,), device=device),
+        ):
+            torch.manual_seed(5)
+            assert torch.equal(
+                draw_some(1000, device=emulator).cpu(), draw_some(1000, device=remote).cpu()
+            )
+        torch_remote.machine(remote).stop()
+
+
+def test_a_seed_means_what_it_means_on_cpu(device: torch.device) -> None:
+    for size in (5, 16, 1000):
+        torch.manual_seed(3)
+        here = torch.randn(size)
+        assert torch.equal(torch.randn(size, device=device).cpu(), here)
+
+
+def test_the_cpu_generator_is_not_the_devices(device: torch.device) -> None:
+    state = torch.get_rng_state()
+    draw(device)
+    x = torch.ones(100, device=device)
+    torch.nn.functional.dropout(x)
+    x.normal_()
+    torch.randperm(10, device=device)
+    torch.bernoulli(torch.full((3,), 0.5, device=device))
+    torch.remote.synchronize(device)
+    torch.remote.manual_seed(1)
+    torch.remote.manual_seed_all(1)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_cpu_draws_do_not_move_the_device(device: torch.device) -> None:
+    torch.manual_seed(4)
+    expected = draw(device)
+    torch.manual_seed(4)
+    torch.rand(100)
+    assert draw(device) == expected
+
+
+def test_state_of_the_default_generator(device: torch.device) -> None:
+    torch.remote.manual_seed_all(1)
+    draw(device)
+    state = torch.remote.get_rng_state(device)
+    assert (state.dtype, state.device.type, state.dim()) == (torch.uint8, "cpu", 1)
+    expected = draw(device)
+    draw(device)
+    torch.remote.set_rng_state(state, device)
+    assert draw(device) == expected
+
+
+def test_states_that_are_none_are_refused(device: torch.device) -> None:
+    before = torch.remote.get_rng_state(device)
+    with pytest.raises(TypeError, match="uint8"):
+        torch.remote.set_rng_state(torch.zeros(16), device)
+    with pytest.raises(TypeError, match="uint8"):
+        torch.Generator(device).set_state(torch.zeros(16))
+    torch.remote.set_rng_state(torch.zeros(5, dtype=torch.uint8), device)
+    with pytest.raises((RuntimeError, ValueError), match="state"):
+        torch.remote.synchronize(device)
+    assert torch.equal(torch.remote.get_rng_state(device), before)
+
+
+def test_fork_rng_restores_the_device(device: torch.device) -> None:
+    torch.remote.manual_seed_all(2)
+    expected = draw(device)
+    torch.remote.manual_seed_all(2)
+    with torch.random.fork_rng(devices=[device.index], device_type="remote"):
+        torch.manual_seed(99)
+        draw(device)
+    assert draw(device) == expected
+
+
+def test_generators_are_independent(device: torch.device) -> None:
+    first, second = torch.Generator(device), torch.Generator(device)
+    assert first.device == device
+    first.manual_seed(1)
+    second.manual_seed(1)
+    torch.manual_seed(1)
+    default = draw(device)
+    assert draw(device, first) == draw(device, second) == default
+    assert draw(device, first) != default
+    assert first.initial_seed() == 1
+
+
+def test_new_generators_begin_alike(device: torch.device) -> None:
+    assert torch.Generator(device).initial_seed() == torch.Generator().initial_seed()
+    assert draw(device, torch.Generator(device)) == draw(device, torch.Generator(device))
+
+
+def test_state_of_a_generator(device: torch.device) -> None:
+    generator = torch.Generator(device).manual_seed(8)
+    draw(device, generator)
+    state, copy = generator.get_state(), generator.clone_state()
+    expected = draw(device, generator)
+    assert draw(device, copy) == expected
+    generator.set_state(state)
+    assert draw(device, generator) == expected
+    assert generator.seed() == generator.initial_seed()
+    assert draw(device, generator) != expected
+
+
+def test_a_generator_of_another_device_is_refused(device: torch.device) -> None:
+    with pytest.raises(
+        RuntimeError, match="expected a 'remote' device type for generator but found 'cpu'"
+    ):
+        torch.rand(2, device=device, generator=torch.Generator())
+    with pytest.raises(RuntimeError, match=r"remote"):
+        torch.rand(2, generator=torch.Generator(device))
+
+
+def test_a_generator_of_another_remote_device_is_refused(
+    emulator: torch.device, null: torch.device
+) -> None:
+    with pytest.raises(RuntimeError, match=f"a generator of {emulator} but found one of {null}"):
+        torch.rand(2, device=emulator, generator=torch.Generator(null))
+
+
+def test_dropout_draws_from_the_device(device: torch.device) -> None:
+    x = torch.ones(200, device=device)
+    torch.manual_seed(6)
+    first = torch.nn.functional.dropout(x)
+    torch.manual_seed(6)
+    assert torch.equal(torch.nn.functional.dropout(x).cpu(), first.cpu())
+    assert not torch.equal(torch.nn.functional.dropout(x).cpu(), first.cpu())
+    assert 0 < first.count_nonzero().item() < 200
+
+
+def test_seed_all_seeds_with_something_new(device: torch.device) -> None:
+    torch.remote.manual_seed_all(1)
+    torch.remote.seed_all()
+    seed = torch.remote.initial_seed(device)
+    torch.remote.seed_all()
+    assert len({1, seed, torch.remote.initial_seed(device)}) == 3
+
+
+def test_negative_and_large_seeds_are_taken(device: torch.device) -> None:
+    for seed in (-1, 2**63, 2**64 - 1):
+        torch.manual_seed(seed)
+        first = draw(device)
+        torch.manual_seed(seed)
+        assert draw(device) == first

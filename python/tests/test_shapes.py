@@ -1,0 +1,406 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Results are planned without asking the executor: shapes, strides, dtypes and values against CPU.
+
+Whether the plan is right in shape and dtype is what the executor checks with every call, so each
+comparison of values is one of the shape functions, too.
+"""
+
+import itertools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch_remote
+from comparing import Counting, assert_same, to_device
+from operators import OPERATORS, placed, samples, tensors
+
+SPARSE = "its tensors are not strided"
+# Not right yet, by operator: an operator that starts to work has to leave the table.
+KNOWN_GAPS: dict[str, str] = {
+    "sparse.mm.reduce": SPARSE,
+    "sparse.sampled_addmm": SPARSE,
+    "to_sparse": SPARSE,
+}
+# Values are whatever was in memory.
+UNINITIALIZED = {
+    "empty",
+    "empty_like",
+    "empty_permuted",
+    "empty_strided",
+    "new_empty",
+    "new_empty_strided",
+}
+NOT_RUN = {
+    **{name: "compiled by CUDA" for name in OPERATORS if name.startswith("jiterator")},
+    "tensor_split": "indices have to stay on CPU, as with CUDA",
+    "to": "its samples name CPU",
+}
+# The table says that they take out=, or what they do with it is no example.
+NO_OUT = {
+    "equal",
+    "histogramdd",
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_batch_norm_with_update",
+}
+# PyTorch's meta function or kernel chooses the other order of dimensions; the executor copies.
+OTHER_STRIDES = {
+    "fft.hfft2",
+    "fft.hfftn",
+    "fft.ihfft2",
+    "fft.ihfftn",
+    "fft.irfft2",
+    "fft.irfftn",
+    "fft.rfft2",
+    "fft.rfftn",
+    "linalg.eig",
+    "linalg.lstsq",
+    "linalg.lstsq.grad_oriented",
+    "linalg.svd",
+    "svd",
+}
+OTHER_DTYPES = [torch.int64, torch.complex64, torch.bfloat16]
+
+
+def cases(*, backward: bool = False, out: bool = False) -> list[Any]:
+    names = []
+    for name, info in OPERATORS.items():
+        if (
+            name in NOT_RUN
+            or (backward and not info.supports_autograd)
+            or (out and not info.supports_out)
+        ):
+            continue
+        marks = (
+            [pytest.mark.xfail(reason=KNOWN_GAPS[name], strict=True)] if name in KNOWN_GAPS else []
+        )
+        names.append(pytest.param(name, marks=marks))
+    return names
+
+
+def run(
+    function: Callable[..., Any], arguments: tuple[tuple[Any, ...], dict[str, Any]], **more: Any
+) -> Any:
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*arguments[0], **arguments[1], **more)
+
+
+@pytest.mark.parametrize("name", cases())
+def test_operators_as_on_cpu(emulator: torch.device, name: str) -> None:
+    info = OPERATORS[name]
+    supported = info.supported_dtypes("cpu")
+    compared = 0
+    for dtype in (torch.float32, *OTHER_DTYPES):
+        if dtype not in supported:
+            continue
+        for arguments in samples(info, dtype, 2 if dtype == torch.float32 else 1):
+            expected = run(info, placed(arguments, "cpu"))
+            actual = run(info, placed(arguments, emulator))
+            assert all(tensor.device == emulator for tensor in tensors(actual))
+            torch.remote.synchronize(emulator)
+            if name in UNINITIALIZED:
+                actual, expected = (
+                    torch.zeros_like(value, device="cpu") for value in (actual, expected)
+                )
+            if name.startswith("nn.functional.linear_cross_entropy") and dtype == torch.bfloat16:
+                torch.testing.assert_close(
+                    actual.cpu(), expected
+                )  # sums its chunks in float32 but for CPU
+            else:
+                assert_same(actual, expected, strides=name not in OTHER_STRIDES)
+            compared += 1
+    if compared == 0:
+        pytest.skip("PyTorch has no samples for it")
+
+
+@pytest.mark.parametrize("name", cases(backward=True))
+def test_gradients_as_on_cpu(emulator: torch.device, name: str) -> None:
+    info = OPERATORS[name]
+    if torch.float32 not in info.supported_backward_dtypes("cpu"):
+        pytest.skip("has no gradient in float32")
+    if name == "linalg.eig":
+        pytest.skip("the gradient of a sum of its results is not defined")
+    for arguments in samples(info, torch.float32, 1, requires_grad=True):
+
+        def gradients(
+            where: torch.device | str, arguments: Any = arguments
+        ) -> list[torch.Tensor | None]:
+            leaves = placed(arguments, where)
+            outputs = [t for t in tensors(run(info, leaves)) if t.requires_grad]
+            inputs = [t for t in tensors(leaves) if t.requires_grad]
+            if not outputs or not inputs:
+                return []
+            generator = torch.Generator().manual_seed(1)
+            weights = [
+                torch.randn(t.shape, dtype=t.dtype, generator=generator).to(where) for t in outputs
+            ]
+            return list(torch.autograd.grad(outputs, inputs, weights, allow_unused=True))
+
+        expected = gradients("cpu")
+        assert_same(gradients(emulator), expected, strides=False)
+
+
+@pytest.mark.parametrize("name", cases(out=True))
+def test_out_as_on_cpu(emulator: torch.device, name: str) -> None:
+    info = OPERATORS[name]
+    if name in UNINITIALIZED or name in NO_OUT:
+        pytest.skip("nothing to compare: memory as it was, or outs that CPU leaves as they were")
+    dtype = torch.float32 if torch.float32 in info.supported_dtypes("cpu") else torch.int64
+    for arguments in samples(info, dtype, 1):
+        results = run(info, placed(arguments, "cpu"))
+
+        def outs(make: Callable[[torch.Tensor], torch.Tensor], results: Any = results) -> Any:
+            made = tuple(make(result) for result in tensors(results))
+            return made[0] if isinstance(results, torch.Tensor) else made
+
+        for make in (lambda t: torch.empty(0, dtype=t.dtype), torch.zeros_like):
+            expected = run(info, placed(arguments, "cpu"), out=outs(make))
+            actual = run(info, placed(arguments, emulator), out=to_device(outs(make), emulator))
+            assert_same(actual, expected, strides=False)
+
+
+# ---- the client's own shape rules ----
+
+
+def check(function: Callable[..., Any], device: torch.device, *arguments: Any) -> None:
+    """Strides count here: they decide which way the next kernel takes, and with that about bits."""
+    expected = function(*arguments)
+    remote = to_device(list(arguments), device)
+    function(*remote)  # so that the second call has its plans
+    torch.remote.synchronize(device)
+    with Counting(device) as counted:
+        actual = function(*remote)
+    assert counted.round_trips == 0
+    assert_same(actual, expected)
+
+
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "contiguous": lambda t: t,
+    "channels_last": lambda t: t.contiguous(
+        memory_format={4: torch.channels_last, 5: torch.channels_last_3d}.get(
+            t.dim(), torch.contiguous_format
+        )
+    ),
+    "transposed": lambda t: t.transpose(0, -1).contiguous().transpose(0, -1),
+    "sliced": lambda t: torch.cat([t, t], -1)[..., : t.shape[-1]],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_layer_norm(emulator: torch.device, layout: str, dtype: torch.dtype) -> None:
+    x = LAYOUTS[layout](torch.randn(3, 4, 5)).to(dtype)
+    weights = [torch.randn(5, dtype=dtype), torch.randn(5, dtype=dtype)]
+    native = torch.ops.aten.native_layer_norm
+    check(lambda x, w, b: native(x, (5,), w, b, 1e-5), emulator, x, *weights)
+    check(lambda x: native(x, (4, 5), None, None, 1e-5), emulator, x)
+    check(lambda x: native(x[:0], (4, 5), None, None, 1e-5), emulator, x)
+    if dtype == torch.bfloat16:  # mixed: statistics in float32
+        check(
+            lambda x, w, b: native(x, (5,), w, b, 1e-5),
+            emulator,
+            x,
+            *(weight.float() for weight in weights),
+        )
+    with pytest.raises(RuntimeError, match="normalized_shape"):
+        native(x.to(emulator), (6,), None, None, 1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("sizes", [(4, 3), (4, 3, 5), (4, 3, 5, 6), (4, 3, 2, 5, 6)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm(
+    emulator: torch.device, layout: str, sizes: tuple[int, ...], training: bool
+) -> None:
+    aten = torch.ops.aten
+    for dtype, statistics in (
+        (torch.float32, torch.float32),
+        (torch.bfloat16, torch.float32),
+        (torch.float64,) * 2,
+    ):
+        x = LAYOUTS[layout](torch.randn(sizes)).to(dtype)
+        numbers = [torch.rand(3, dtype=statistics) + 0.5 for _ in range(4)]
+        for operator in (aten.native_batch_norm, aten._native_batch_norm_legit):
+            check(lambda x, *n, f=operator: f(x, *n, training, 0.1, 1e-5), emulator, x, *numbers)
+        if training:
+            check(
+                lambda x, *n: aten._batch_norm_with_update(x, *n, 0.1, 1e-5), emulator, x, *numbers
+            )
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2])
+@pytest.mark.parametrize("include_last", [False, True])
+@pytest.mark.parametrize("padding", [-1, 0])
+def test_embedding_bag(emulator: torch.device, mode: int, include_last: bool, padding: int) -> None:
+    aten = torch.ops.aten
+    for dtype, index_dtype, count in itertools.product(
+        (torch.float32, torch.float64, torch.bfloat16), (torch.int64, torch.int32), (0, 7)
+    ):
+        weight = torch.randn(10, 4).to(dtype)
+        indices = torch.arange(count, dtype=index_dtype)
+        offsets = torch.tensor([0, 2, count] if count else [0, 0], dtype=index_dtype)
+        scales = [None] + ([torch.rand(count).to(dtype)] if mode == 0 else [])
+        for operator, scale in itertools.product(
+            (aten._embedding_bag, aten._embedding_bag_forward_only), scales
+        ):
+
+            def bag(w: Any, i: Any, o: Any, s: Any, f: Any = operator) -> Any:
+                output, offset2bag, bag_size, indices_of_max = f(
+                    w, i, o, False, mode, False, s, include_last, padding
+                )
+                # Where nothing is looked at CPU leaves memory as it was.
+                return output, offset2bag.shape, bag_size.shape, indices_of_max.shape
+
+            check(bag, emulator, weight, indices, offsets, scale)
+
+
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "1d": ((2, 4, 9), (6, 4, 3), {}),
+    "1d_strided": ((2, 4, 9), (6, 2, 3), {"stride": 2, "padding": 1, "groups": 2}),
+    "2d": ((2, 4, 8, 9), (6, 4, 3, 3), {}),
+    "2d_padded": ((2, 4, 8, 9), (6, 4, 3, 2), {"stride": (2, 1), "padding": (1, 0)}),
+    "2d_dilated": ((2, 4, 8, 9), (6, 4, 3, 3), {"dilation": 2}),
+    "2d_groups": ((2, 4, 8, 9), (8, 2, 3, 3), {"groups": 2}),
+    "2d_depthwise": ((2, 4, 8, 9), (4, 1, 3, 3), {"groups": 4, "padding": 1}),
+    "2d_pointwise": ((2, 4, 8, 9), (6, 4, 1, 1), {}),
+    "2d_one_channel": ((2, 1, 8, 9), (1, 1, 3, 3), {}),
+    "3d": ((2, 3, 5, 6, 7), (4, 3, 2, 3, 3), {"padding": 1}),
+    "1d_transposed": ((2, 4, 9), (4, 3, 3), {"transposed": True, "stride": 2, "output_padding": 1}),
+    "2d_transposed": (
+        (2, 4, 5, 6),
+        (4, 3, 3, 3),
+        {"transposed": True, "stride": 2, "padding": 1, "groups": 2},
+    ),
+    "3d_transposed": ((2, 3, 4, 5, 6), (3, 4, 2, 2, 2), {"transposed": True}),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_convolution(emulator: torch.device, name: str, layout: str, dtype: torch.dtype) -> None:
+    sizes, weight_sizes, options = CONVOLUTIONS[name]
+    defaults = {
+        "stride": 1,
+        "padding": 0,
+        "dilation": 1,
+        "transposed": False,
+        "output_padding": 0,
+        "groups": 1,
+    }
+    given = defaults | options
+    dimensions = len(sizes) - 2
+    fixed = [
+        [value] * dimensions
+        if key in ("stride", "padding", "dilation", "output_padding") and isinstance(value, int)
+        else value
+        for key, value in given.items()
+    ]
+    channels = weight_sizes[1] * given["groups"] if given["transposed"] else weight_sizes[0]
+    x = LAYOUTS[layout](torch.randn(sizes).to(dtype))
+    weight, bias = torch.randn(weight_sizes).to(dtype), torch.randn(channels).to(dtype)
+    convolution = torch.ops.aten.convolution
+    output = convolution(x, weight, bias, *fixed)
+    check(lambda x, w, b: convolution(x, w, b, *fixed), emulator, x, weight, bias)
+    check(
+        lambda x, w: convolution(x, w, None, *fixed), emulator, x, LAYOUTS["channels_last"](weight)
+    )
+    gradient = torch.randn(output.shape).to(dtype)
+    backward = torch.ops.aten.convolution_backward
+    for mask in ([True, True, True], [False, True, False], [True, False, True]):
+        expected = backward(gradient, x, weight, [channels], *fixed, mask)
+        actual = backward(*to_device([gradient, x, weight], emulator), [channels], *fixed, mask)
+        # CPU makes some that were not asked for.
+        for got, wanted, is_wanted in zip(actual, expected, mask, strict=True):
+            assert (got is not None) == is_wanted
+            if is_wanted:
+                assert_same(got, wanted, strides=dtype != torch.float64)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("mask", ["none", "bool", "float"])
+@pytest.mark.parametrize("lengths", [(5, 5), (3, 7), (1, 9)])
+def test_attention(device: torch.device, causal: bool, mask: str, lengths: tuple[int, int]) -> None:
+    if causal and mask != "none":
+        pytest.skip("PyTorch takes one of the two")
+    query_length, key_length = lengths
+    shapes = [(2, 3, query_length, 8), (2, 3, key_length, 8), (2, 3, key_length, 8)]
+    values = [torch.randn(shape) for shape in shapes]
+    if mask == "bool":
+        values.append(torch.rand(query_length, key_length) > 0.2)
+    elif mask == "float":
+        values.append(torch.randn(2, 1, query_length, key_length))
+
+    def attention(
+        q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, m: torch.Tensor | None = None
+    ) -> list[Any]:
+        leaves = [t.detach().requires_grad_() for t in (q, k, v)]
+        output = torch.nn.functional.scaled_dot_product_attention(
+            *leaves, attn_mask=m, is_causal=causal
+        )
+        return [output.detach(), *torch.autograd.grad((output * output).sum(), leaves)]
+
+    expected = attention(*values)
+    actual = attention(*to_device(values, device))
+    if mask == "none" or (query_length == key_length):
+        assert_same(actual, expected, strides=False)
+    else:
+        torch.testing.assert_close([t.cpu() for t in actual], expected)
+
+
+def test_index_select(emulator: torch.device) -> None:
+    x = torch.randn(4, 5, 6)
+    for layout, dimension, index_dtype in itertools.product(
+        LAYOUTS, (0, 1, -1), (torch.int64, torch.int32)
+    ):
+        for indices in ([3, 0, 1], [], 2):
+            index = torch.tensor(indices, dtype=index_dtype)
+            check(
+                lambda x, i, d=dimension: x.index_select(d, i), emulator, LAYOUTS[layout](x), index
+            )
+    check(lambda x, i: x.index_select(0, i), emulator, torch.tensor(3.0), torch.tensor([0]))
+
+
+def test_dropout_keeps_layout_and_scale(emulator: torch.device) -> None:
+    for layout in LAYOUTS:
+        x = LAYOUTS[layout](torch.ones(20, 3, 5, 6))
+        output, mask = torch.ops.aten.native_dropout(x.to(emulator), 0.5, True)
+        expected_output, expected_mask = torch.ops.aten.native_dropout(x, 0.5, True)
+        assert output.stride() == expected_output.stride()
+        assert mask.stride() == expected_mask.stride()
+        assert_same(output, mask.cpu().float() * 2, strides=False)
+        check(lambda x: torch.ops.aten.native_dropout(x, 0.5, False), emulator, x)
+
+
+def test_shapes_that_grow(device: torch.device) -> None:
+    """A key-value cache: every step has shapes of its own, and none asks the executor."""
+    keys, expected_keys = torch.empty(1, 2, 0, 8, device=device), torch.empty(1, 2, 0, 8)
+    outputs, expected = [], []
+    steps = [torch.randn(1, 2, 1, 8) for _ in range(40)]
+    with Counting(device) as counted:
+        for step in steps:
+            there = step.to(device)
+            keys = torch.cat([keys, there], 2)
+            outputs.append(
+                torch.nn.functional.scaled_dot_product_attention(there, keys, keys).softmax(-1)
+                + there
+            )
+    assert counted.round_trips == 0
+    for step in steps:
+        expected_keys = torch.cat([expected_keys, step], 2)
+        output = torch.nn.functional.scaled_dot_product_attention(
+            step, expected_keys, expected_keys
+        )
+        expected.append(output.softmax(-1) + step)
+    assert_same(outputs, expected, strides=False)
+
+
+def test_what_the_null_device_reads(null: torch.device) -> None:
+    x = torch.ones(3, device=null)
+    assert (x @ x).tolist() == 0
+    assert torch_remote.stats(null).operations > 0
