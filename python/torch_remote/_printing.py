@@ -16,20 +16,22 @@ from torch import _tensor_str
 
 def install() -> None:
     """Makes PyTorch's formatter take remote tensors' values from here; others go the way they went."""
-    original: Callable[..., str] = _tensor_str._tensor_str
+    _tensor_str._tensor_str = _reading_once(_tensor_str._tensor_str)
 
-    @functools.wraps(original)
+
+def _reading_once(format_values: Callable[..., str]) -> Callable[..., str]:
+    @functools.wraps(format_values)
     def wrapper(self: torch.Tensor, *arguments: Any, **options: Any) -> str:
         if self.device.type != "remote":
-            return original(self, *arguments, **options)
+            return format_values(self, *arguments, **options)
         if self.numel() <= _tensor_str.PRINT_OPTS.threshold:
-            return original(self.detach().cpu(), *arguments, **options)
+            return format_values(self.detach().cpu(), *arguments, **options)
         local = _edges(self.detach(), _tensor_str.PRINT_OPTS.edgeitems).cpu()
         # What is left has few elements, but is to be printed as what it was taken from.
         with _tensor_str.printoptions(threshold=0):
-            return original(local, *arguments, **options)
+            return format_values(local, *arguments, **options)
 
-    _tensor_str._tensor_str = wrapper
+    return wrapper
 
 
 def _edges(tensor: torch.Tensor, count: int) -> torch.Tensor:
