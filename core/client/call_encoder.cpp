@@ -81,6 +81,11 @@ class Encoder {
     call_.key.push_back(static_cast<std::uint64_t>(kind) | detail << 8);
   }
 
+  void list_word(ArgumentKind kind, std::size_t count) {
+    if (count > protocol::kListElementsMax) refuse("has more elements than can travel");
+    word(kind, count);
+  }
+
   void tensor(const at::Tensor& tensor, const ArgumentTraits& traits) {
     switch (kind_of(tensor)) {
       case ArgumentKind::kUndefinedTensor:
@@ -96,6 +101,11 @@ class Encoder {
     const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
     if (!impl.has_storage()) [[unlikely]]
       refuse("is not a strided tensor (its layout is not supported)");
+    const auto dtype = static_cast<protocol::DataType>(tensor.scalar_type());
+    if (protocol::data_type_size_bytes(dtype) == 0) [[unlikely]]
+      refuse("has a dtype that can't travel");
+    if (impl.dim() > static_cast<std::int64_t>(protocol::kDimensionsMax)) [[unlikely]]
+      refuse("has more dimensions than can travel (64)");
     const int index = impl.device().index();
     if (call_.device_index != index) [[unlikely]] {
       if (call_.device_index >= 0) mixed_devices(tensor);
@@ -146,18 +156,18 @@ class Encoder {
   void number_list(const c10::IValue& value) {
     if (value.isDoubleList()) {
       const auto& list = value.toDoubleList();
-      word(ArgumentKind::kNumberList, list.size());
+      list_word(ArgumentKind::kNumberList, list.size());
       for (const double element : list) number(c10::IValue(element));
       return;
     }
     const auto list = value.toListRef();
-    word(ArgumentKind::kNumberList, list.size());
+    list_word(ArgumentKind::kNumberList, list.size());
     for (const c10::IValue& element : list) number(element);
   }
 
   void tensor_list(const c10::IValue& value, const ArgumentTraits& traits) {
     const auto list = value.toListRef();
-    word(ArgumentKind::kTensorList, list.size());
+    list_word(ArgumentKind::kTensorList, list.size());
     for (const c10::IValue& element : list) {
       if (element.isNone()) {
         word(ArgumentKind::kNone, 0);
@@ -175,12 +185,12 @@ class Encoder {
       word(ArgumentKind::kBoolean, value.toBool());
     } else if (value.isIntList()) {
       const auto& list = value.toIntList();
-      word(ArgumentKind::kIntegerList, list.size());
+      list_word(ArgumentKind::kIntegerList, list.size());
       for (const std::int64_t element : list)
         call_.key.push_back(static_cast<std::uint64_t>(element));
     } else if (value.isBoolList()) {
       const auto& list = value.toBoolList();
-      word(ArgumentKind::kBooleanList, list.size());
+      list_word(ArgumentKind::kBooleanList, list.size());
       for (const bool element : list) call_.key.push_back(element);
     } else if (value.isDouble()) {
       word(ArgumentKind::kDouble, 0);
@@ -201,12 +211,13 @@ class Encoder {
   // An empty list without a type, or one of SymInts that are plain integers.
   void integers_of_list(const c10::IValue& value) {
     const auto list = value.toListRef();
-    word(ArgumentKind::kIntegerList, list.size());
+    list_word(ArgumentKind::kIntegerList, list.size());
     for (const c10::IValue& element : list)
       call_.key.push_back(static_cast<std::uint64_t>(element.toInt()));
   }
 
   void text(const std::string& value) {
+    if (value.size() > protocol::kHelloSizeBytesMax) refuse("is a longer text than can travel");
     word(ArgumentKind::kString, value.size());
     for (std::size_t i = 0; i < value.size(); i += sizeof(std::uint64_t)) {
       std::uint64_t part = 0;

@@ -17,6 +17,7 @@ struct Registry {
   std::mutex mutex;
   std::array<std::atomic<Device*>, kDeviceCountMax> devices{};
   std::array<bool, kDeviceCountMax> reserved{};
+  std::atomic<std::uint64_t> made = 0;
   std::vector<std::unique_ptr<Device>> owned;
 };
 
@@ -37,12 +38,13 @@ void raise_forked_child() {
 }
 
 bool disown_devices() noexcept {
-  if (device_count() > 0) is_forked_child = true;
+  if (!running_devices().empty()) is_forked_child = true;
   return is_forked_child;
 }
 
 Device::Device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor)
     : index_(index),
+      serial_(++registry().made),
       executor_(std::move(executor)),
       session_(std::move(session)),
       plan_table_(session_->welcome().limits.plan_count_max),
@@ -62,6 +64,7 @@ std::vector<protocol::Failure> Device::stop() {
   if (is_forked_child || stopped_.exchange(true)) return {};
   auto unseen = session_->close();
   executor_.reset();
+  plans_ = {};  // nobody gets a Turn any more
   return unseen;
 }
 

@@ -27,8 +27,7 @@ inline constexpr int kDeviceCountMax = 16;
 inline std::atomic<bool> is_forked_child{false};
 [[noreturn]] void raise_forked_child();
 
-// To be called in the child after a fork. Does nothing, and returns false, when there is no device
-// yet.
+// To be called in the child after a fork. Does nothing, and returns false, when no device runs.
 bool disown_devices() noexcept;
 
 // One device. Never destroyed: tensors and threads may hold on to it after it was stopped, when its
@@ -38,6 +37,8 @@ class Device {
   Device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor);
 
   int index() const { return index_; }
+  // Another one for each device of this process, while indices are used again.
+  std::uint64_t serial() const { return serial_; }
   c10::Device torch_device() const {
     return {c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(index_)};
   }
@@ -60,6 +61,7 @@ class Device {
 
  private:
   int index_;
+  std::uint64_t serial_;
   std::shared_ptr<void> executor_;  // an in-process executor, which has to outlive the session
   std::unique_ptr<session::Session> session_;
   session::PlanTable plan_table_;

@@ -5,21 +5,49 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/Tensor.h>
 #include <array>
-#include <atomic>
 #include <c10/core/GeneratorImpl.h>
 #include <c10/util/Exception.h>
 #include <cstring>
 #include <mutex>
+#include <span>
 #include <utility>
 #include <vector>
 
-#include "core/client/device.h"
 #include "core/client/errors.h"
+#include "core/protocol/wire.h"
 
 namespace torch_remote::client {
 namespace {
 
 constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
+
+// Generators are known to executors by number. One that is dropped leaves its number, and so what
+// it costs the executor, to the next, which begins by seeding it. 0 is a device's default.
+class Numbers {
+ public:
+  std::uint64_t acquire() {
+    const std::lock_guard lock(mutex_);
+    if (free_.empty()) return next_++;
+    const std::uint64_t number = free_.back();
+    free_.pop_back();
+    return number;
+  }
+  void release(std::uint64_t number) {
+    const std::lock_guard lock(mutex_);
+    free_.push_back(number);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::uint64_t> free_;
+  std::uint64_t next_ = 1;
+};
+
+// Never destroyed: generators may be dropped after the end of main().
+Numbers& numbers() {
+  static auto* instance = new Numbers;  // NOLINT(cppcoreguidelines-owning-memory)
+  return *instance;
+}
 
 class RemoteGenerator final : public c10::GeneratorImpl {
  public:
@@ -27,6 +55,9 @@ class RemoteGenerator final : public c10::GeneratorImpl {
       : GeneratorImpl({c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(device_index)},
                       kKeys),
         number_(number) {}
+  ~RemoteGenerator() override {
+    if (number_ != 0) numbers().release(number_);
+  }
 
   std::uint64_t number() const { return number_; }
 
@@ -58,15 +89,14 @@ class RemoteGenerator final : public c10::GeneratorImpl {
         "a generator's state is a contiguous uint8 tensor on CPU, as get_state() gave it");
     const std::span bytes(static_cast<const std::byte*>(state.data()),
                           static_cast<std::size_t>(state.numel()));
-    with_torch_errors(device().index(),
-                      [&] { remote().session().turn().set_generator_state(number_, bytes); });
+    client::set_generator_state(remote(), number_, bytes);
   }
 
  private:
   Device& remote() const { return device_at(device().index()); }
   RemoteGenerator* clone_impl() const override {
-    auto* copy =
-        new RemoteGenerator(device().index(), next_number());  // NOLINT: GeneratorImpl's contract
+    auto* copy = new RemoteGenerator(device().index(),
+                                     numbers().acquire());  // NOLINT: GeneratorImpl's contract
     copy->set_state(*get_state());
     copy->seed_ = seed_;
     return copy;
@@ -76,13 +106,6 @@ class RemoteGenerator final : public c10::GeneratorImpl {
         false, "the executor's generator has no offset; use get_state and set_state");
   }
 
- public:
-  static std::uint64_t next_number() {
-    static std::atomic<std::uint64_t> next{1};  // 0 is the device's default
-    return next++;
-  }
-
- private:
   std::uint64_t number_;
   std::uint64_t seed_ = c10::default_rng_seed_val;
 };
@@ -102,8 +125,8 @@ const at::Generator& default_generator(int device_index) {
 }
 
 at::Generator make_remote_generator(int device_index) {
-  auto generator = at::make_generator<RemoteGenerator>(device_at(device_index).index(),
-                                                       RemoteGenerator::next_number());
+  auto generator =
+      at::make_generator<RemoteGenerator>(device_at(device_index).index(), numbers().acquire());
   generator.set_current_seed(c10::default_rng_seed_val);
   return generator;
 }
@@ -113,6 +136,14 @@ std::uint64_t generator_number(const at::Generator& generator, const std::string
               ": expected a 'remote' device type for generator but found '", generator.device(),
               "'");
   return static_cast<const RemoteGenerator*>(generator.unsafeGetGeneratorImpl())->number();
+}
+
+void set_generator_state(Device& device, std::uint64_t number, std::span<const std::byte> state) {
+  TORCH_CHECK_VALUE(state.size() <= protocol::kHelloSizeBytesMax,
+                    "a generator's state has at most ", protocol::kHelloSizeBytesMax,
+                    " bytes, not ", state.size());
+  with_torch_errors(device.index(),
+                    [&] { device.session().turn().set_generator_state(number, state); });
 }
 
 void seed_new_device(int device_index, std::uint64_t seed) {

@@ -5,8 +5,12 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
+
+#include "core/client/device.h"
 
 namespace torch_remote::client {
 
@@ -19,6 +23,9 @@ at::Generator make_remote_generator(int device_index);
 // The number under which the executor knows it. Throws c10::Error naming the operator when the
 // generator is none of the device's.
 std::uint64_t generator_number(const at::Generator& generator, const std::string& operator_name);
+
+// Throws c10::Error when there are more bytes than any state has.
+void set_generator_state(Device& device, std::uint64_t number, std::span<const std::byte> state);
 
 // A device that was just made starts with the seed that the program has set, if any.
 void seed_new_device(int device_index, std::uint64_t seed);

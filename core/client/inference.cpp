@@ -105,7 +105,11 @@ void add_tensor(ClientPlan& plan, const at::Tensor& meta, const OperatorRecord& 
 
 void add_list(ClientPlan& plan, const c10::IValue& list, const OperatorRecord& record) {
   const std::size_t position = plan.returns.size();
-  for (const c10::IValue& element : list.toListRef()) add_tensor(plan, element.toTensor(), record);
+  for (const c10::IValue& element : list.toListRef()) {
+    TORCH_CHECK(element.toTensor().defined(), record.full_name(),
+                " gives a list with an undefined tensor, which can't be planned");
+    add_tensor(plan, element.toTensor(), record);
+  }
   plan.returns.resize(position);  // the elements are told by the list's count
   plan.returns.push_back({.kind = PlannedReturn::Kind::kList,
                           .value = static_cast<std::int64_t>(list.toListRef().size())});
@@ -178,17 +182,15 @@ std::shared_ptr<ClientPlan> infer_plan(const OperatorRecord& record,
     add_written_arguments(*plan, record);
     return plan;
   }
-  const bool makes_something =
-      record.returns().empty() || record.returns().front().written_argument < 0;
   if (record.describes_outputs() ||
-      (makes_something && record.uploads_indices() && has_mask(arguments))) {
+      (record.makes_something() && record.uploads_indices() && has_mask(arguments))) {
     return described_plan();
   }
   try {
     return infer_by_meta(record, arguments);
   } catch (const c10::NotImplementedError&) {
     // The shape function needs values. Then so do we.
-    if (!makes_something) {
+    if (!record.makes_something()) {
       plan = std::make_shared<ClientPlan>();
       add_written_arguments(*plan, record);
       return plan;

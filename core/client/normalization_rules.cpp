@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <c10/core/MemoryFormat.h>
+#include <c10/util/SmallVector.h>
 #include <cstddef>
 #include <cstdint>
 
@@ -12,6 +13,14 @@
 
 namespace torch_remote::client::rules {
 namespace {
+
+// Whether parameters have another dtype than the input; the kernels then keep statistics in float.
+bool parameters_are_mixed(Arguments parameters, const at::Tensor& input) {
+  return std::ranges::any_of(parameters, [&](const c10::IValue& parameter) {
+    return parameter.isTensor() && parameter.toTensor().defined() &&
+           parameter.toTensor().scalar_type() != input.scalar_type();
+  });
+}
 
 // The layout that CPU's normalizations give their output.
 c10::MemoryFormat output_format(const at::Tensor& input) {
@@ -23,11 +32,7 @@ c10::MemoryFormat output_format(const at::Tensor& input) {
 bool normalized_batch(Arguments arguments, std::int64_t statistics_size, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
   if (input.dim() < 2) return false;
-  const bool is_mixed =
-      std::ranges::any_of(arguments.slice(1, 4), [&](const c10::IValue& argument) {
-        return argument.isTensor() && argument.toTensor().defined() &&
-               argument.toTensor().scalar_type() != input.scalar_type();
-      });
+  const bool is_mixed = parameters_are_mixed(arguments.slice(1, 4), input);
   if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
   const c10::ScalarType statistics_dtype = is_mixed ? c10::ScalarType::Float : input.scalar_type();
   const std::array<std::int64_t, 1> statistics = {statistics_size};
@@ -43,8 +48,7 @@ bool normalized_batch(Arguments arguments, std::int64_t statistics_size, ClientP
 bool layer_norm(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
   const auto normalized = static_cast<std::size_t>(arguments[1].toIntVector().size());
-  const bool is_mixed = !arguments[2].isNone() && arguments[2].toTensor().defined() &&
-                        arguments[2].toTensor().scalar_type() != input.scalar_type();
+  const bool is_mixed = parameters_are_mixed(arguments.slice(2, 2), input);
   if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
   if (normalized == 0 || normalized > input.sizes().size()) return false;
   const std::size_t outer = input.sizes().size() - normalized;

@@ -166,12 +166,16 @@ void OperatorRecord::find_functional() {
   }
 }
 
+bool OperatorRecord::makes_something() const {
+  return std::ranges::any_of(
+      returns_, [](const ReturnTraits& result) { return result.written_argument < 0; });
+}
+
 // From the cheapest to the dearest: no outputs to know; a rule of ours; PyTorch's C++ meta
 // function; the dispatcher's meta kernel, which may be Python; asking the executor.
 void OperatorRecord::choose_inference() {
   using c10::DispatchKey;
-  const bool makes_something = std::ranges::any_of(
-      returns_, [](const ReturnTraits& result) { return result.written_argument < 0; });
+  const bool makes_something = this->makes_something();
   // A computed kernel would say nothing: Meta has a fallback, which raises.
   const bool has_meta =
       std::ranges::any_of(std::array{DispatchKey::Meta, DispatchKey::CompositeExplicitAutograd,

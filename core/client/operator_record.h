@@ -57,6 +57,8 @@ class OperatorRecord {
 
   bool is_view() const { return is_view_; }  // results alias an argument: no command at all
   bool describes_outputs() const { return describes_outputs_; }
+  // Whether a result is none of the arguments.
+  bool makes_something() const;
   bool needs_no_inference() const { return needs_no_inference_; }
   bool uploads_indices() const {
     return uploads_indices_;

@@ -6,14 +6,18 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/resize.h>
 #include <ATen/ops/to.h>
+#include <algorithm>
 #include <c10/util/Exception.h>
+#include <c10/util/SmallVector.h>
 #include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/client/call_encoder.h"
+#include "core/client/default_dtype.h"
 #include "core/client/device.h"
 #include "core/client/errors.h"
 #include "core/client/inference.h"
@@ -73,7 +77,8 @@ class Call {
     Session::Turn turn = device_->session().turn();
     // Another thread may have made the same plan in between.
     if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash)) {
-      return send(std::move(turn), *number, device_->plan(*number), location);
+      const Plan made_meanwhile = device_->plan(*number);
+      return send(std::move(turn), *number, made_meanwhile, location);
     }
     if (device_->needs_definition(record_.number())) {
       turn.define_operator(record_.number(), record_.schema_hash(), record_.name(),
@@ -86,6 +91,7 @@ class Call {
     return send(std::move(turn), number, plan, location);
   }
 
+  // plan is the caller's own reference: the table may drop its one as soon as the turn has ended.
   std::vector<c10::IValue> send(Session::Turn turn, std::uint32_t number, const Plan& plan,
                                 std::uint32_t location) {
     if (plan->describes_outputs) return describe(std::move(turn), number, location);
@@ -200,7 +206,18 @@ class Call {
     DescribedResults(Call& call, const Session::Turn::Described& described)
         : call_(call), described_(described), next_id_(described.provisional_id) {}
 
+    // Takes the outputs over, all or none: those that nobody will name are given back.
     std::vector<c10::IValue> take() {
+      try {
+        return take_all();
+      } catch (...) {
+        discard_the_rest();
+        throw;
+      }
+    }
+
+   private:
+    std::vector<c10::IValue> take_all() {
       using Kind = protocol::DescribedOutput::Kind;
       for (const protocol::DescribedOutput& output : described_.outputs) {
         switch (output.kind) {
@@ -238,9 +255,18 @@ class Call {
       return std::move(results_);
     }
 
-   private:
+    void discard_the_rest() {
+      using Kind = protocol::DescribedOutput::Kind;
+      const auto tensors =
+          std::ranges::count(described_.outputs, Kind::kTensor, &protocol::DescribedOutput::kind);
+      const TensorId end = described_.provisional_id + static_cast<TensorId>(tensors);
+      for (; next_id_ < end; ++next_id_) call_.device_->session().turn().discard(next_id_);
+    }
+
     void add(c10::IValue value) {
-      if (list_ && value.isTensor()) {
+      if (list_) {
+        TORCH_CHECK(value.isTensor(), call_.record_.full_name(),
+                    ": the executor described a list of something else than tensors");
         list_->push_back(value.toTensor());
       } else {
         results_.push_back(std::move(value));
@@ -253,19 +279,14 @@ class Call {
       planned.sizes.assign(output.layout.sizes.begin(), output.layout.sizes.end());
       planned.strides.assign(output.layout.strides.begin(), output.layout.strides.end());
       planned.storage_size_bytes = output.storage_size_bytes;
-      return make_tensor(*call_.device_, rename(next_id_++, output.storage_size_bytes), planned);
+      return make_tensor(*call_.device_, rename_next(output.storage_size_bytes), planned);
     }
 
-    TensorId rename(TensorId provisional, std::uint64_t size_bytes) {
+    TensorId rename_next(std::uint64_t size_bytes) {
       Session::Turn turn = call_.device_->session().turn();
-      try {
-        const TensorId id = turn.output(size_bytes);
-        turn.rename(provisional, id);
-        return id;
-      } catch (...) {
-        turn.discard(provisional);
-        throw;
-      }
+      const TensorId id = turn.output(size_bytes);
+      turn.rename(next_id_++, id);
+      return id;
     }
 
     Call& call_;
@@ -330,10 +351,14 @@ std::vector<c10::IValue> run_functional(const OperatorRecord& record, Arguments 
 std::vector<c10::IValue> run(const OperatorRecord& record, Arguments arguments) {
   if (record.functional() != nullptr) return run_functional(record, arguments);
   if (record.is_view()) return make_views(record, arguments);
-  while (true) {
+  for (bool is_resized = false;; is_resized = true) {
     Call call(record, arguments);
     auto results = with_torch_errors(call.device().index(), [&] { return call.run(); });
-    if (!results) continue;  // out= arguments have got their shape
+    if (!results) {
+      TORCH_CHECK(!is_resized, record.full_name(),
+                  ": out= arguments share memory, and can't take the shapes of different results");
+      continue;  // they have got their shapes
+    }
     if (is_synchronous()) {
       with_torch_errors(call.device().index(), [&] { call.device().session().synchronize(); });
     }
@@ -348,6 +373,8 @@ void run_operator(const OperatorRecord& record, torch::jit::Stack* stack) {
   const std::size_t first = stack->size() - count;
   if (record.uploads_indices()) [[unlikely]]
     upload_indices(*stack, first);
+  if (has_other_default_dtype()) [[unlikely]]
+    say_default_dtype(record, *stack);
   auto results = run(record, Arguments(stack->data() + first, count));
   torch::jit::drop(*stack, count);
   for (c10::IValue& result : results) stack->push_back(std::move(result));

@@ -261,6 +261,7 @@ void serve(const CommandLine& line) {
   const std::unique_ptr<Server> server = bind(line);
   std::cout << ready_line(line, server->endpoint()) << std::endl;
   server->run(stop);
+  server->end_sessions("the executor was told to end");
   std::cout << "torch-remote-executor ends" << std::endl;
 }
 

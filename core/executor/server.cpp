@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/executor/server.h"
 
+#include <algorithm>
+#include <exception>
 #include <random>
 #include <utility>
 #include <vector>
@@ -24,6 +26,15 @@ constexpr int kMessagesInARow = 64;  // from clients, before the workers' answer
 // The worker's last word on the inner socket; clients never see it.
 constexpr MessageKind kWorkerEnded = MessageKind::kGoodbye;
 
+std::shared_ptr<zmq::context_t> make_context(std::size_t session_count_max) {
+  constexpr std::size_t kSocketsMax = 65535;  // ZeroMQ's own bound
+  auto context = std::make_shared<zmq::context_t>();
+  // Two for each session, the router, and a few of ZeroMQ's.
+  context->set(zmq::ctxopt::max_sockets,
+               static_cast<int>(std::min(2 * session_count_max + 16, kSocketsMax)));
+  return context;
+}
+
 zmq::socket_t make_pair(zmq::context_t& context) {
   zmq::socket_t socket(context, zmq::socket_type::pair);
   socket.set(zmq::sockopt::linger, 1000);  // the last word reaches the other end
@@ -35,7 +46,7 @@ zmq::socket_t make_pair(zmq::context_t& context) {
 }  // namespace
 
 Server::Server(const std::string& endpoint, ExecutorFactory factory, ServerOptions options)
-    : context_(std::make_shared<zmq::context_t>()),
+    : context_(make_context(options.session_count_max)),
       router_(*context_, zmq::socket_type::router),
       factory_(std::move(factory)),
       options_(options),
@@ -50,6 +61,7 @@ Server::Server(const std::string& endpoint, ExecutorFactory factory, ServerOptio
     router_.set(zmq::sockopt::heartbeat_ivl, 5000);
     router_.set(zmq::sockopt::heartbeat_timeout, 20000);
   }
+  router_.set(zmq::sockopt::ipv6, transport::is_ipv6_address(endpoint));
   router_.set(zmq::sockopt::maxmsgsize, static_cast<std::int64_t>(protocol::kBatchSizeBytesMax));
   transport::uninterrupted([&] { router_.bind(endpoint); });
   endpoint_ = router_.get(zmq::sockopt::last_endpoint);
@@ -76,6 +88,11 @@ void Server::run(const std::atomic<bool>& stop) {
     serve_workers();
     end_silent_clients();
   }
+}
+
+void Server::end_sessions(const std::string& reason) {
+  for (auto& [routing_id, client] : clients_)
+    refuse(routing_id, 0, protocol::RefusalCode::kEnding, reason + "; its tensors are lost");
 }
 
 void Server::serve_router() {
@@ -132,6 +149,17 @@ Server::Client* Server::find_or_open(const std::string& routing_id, const Messag
         "the executor serves " + std::to_string(clients_.size()) + " sessions already, its limit");
     return nullptr;
   }
+  try {
+    return &open_client(routing_id);
+  } catch (const std::exception& error) {
+    // No descriptor or thread left, say: the sessions that there are go on.
+    refuse(routing_id, session, protocol::RefusalCode::kUnavailable,
+           std::string("the executor can't open another session: ") + error.what());
+    return nullptr;
+  }
+}
+
+Server::Client& Server::open_client(const std::string& routing_id) {
   const std::string address = "inproc://worker-" + std::to_string(++worker_count_);
   zmq::socket_t front = make_pair(*context_);
   transport::uninterrupted([&] { front.bind(address); });
@@ -148,7 +176,7 @@ Server::Client* Server::find_or_open(const std::string& routing_id, const Messag
                                                                   .thread = std::move(thread),
                                                                   .abandoned = std::move(abandoned),
                                                                   .last_heard = {}});
-  return &position->second;
+  return position->second;
 }
 
 void Server::refuse(const std::string& routing_id, std::uint64_t session,

@@ -40,6 +40,9 @@ class Server {
   // Serves until stop is true; looks at it a few times a second.
   void run(const std::atomic<bool>& stop);
 
+  // Tells every client why its session ends. After run().
+  void end_sessions(const std::string& reason);
+
  private:
   struct Client {
     zmq::socket_t to_worker;
@@ -52,6 +55,7 @@ class Server {
   void serve_router();
   void serve_message(const std::string& routing_id);
   void serve_workers();
+  Client& open_client(const std::string& routing_id);
   Client* find_or_open(const std::string& routing_id, const transport::Message& message);
   void refuse(const std::string& routing_id, std::uint64_t session, protocol::RefusalCode code,
               const std::string& reason);

@@ -20,13 +20,22 @@ class RunningServer {
       : server_(endpoint, std::move(factory), options), thread_([this] { server_.run(stop_); }) {}
   RunningServer(const RunningServer&) = delete;
   RunningServer& operator=(const RunningServer&) = delete;
+  // Without a word to its clients, as after a crash.
   ~RunningServer() {
-    stop_ = true;
-    thread_.join();
+    if (thread_.joinable()) stop();
+  }
+  void end(const std::string& reason) {
+    stop();
+    server_.end_sessions(reason);
   }
   const std::string& endpoint() const { return server_.endpoint(); }
 
  private:
+  void stop() {
+    stop_ = true;
+    thread_.join();
+  }
+
   Server server_;
   std::atomic<bool> stop_{false};
   std::thread thread_;

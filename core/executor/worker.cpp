@@ -21,6 +21,10 @@ namespace {
 
 constexpr std::uint64_t kUnacknowledgedMax = 8;
 
+// Reads are small and their answers large: a client that never takes them must not fill the memory
+// of all the others.
+constexpr std::uint64_t kRepliesInFlightSizeBytesMax = 4ull << 30;
+
 }  // namespace
 
 Worker::Worker(zmq::socket_t socket, ExecutorFactory factory, std::uint64_t epoch,
@@ -30,7 +34,7 @@ Worker::Worker(zmq::socket_t socket, ExecutorFactory factory, std::uint64_t epoc
       epoch_(epoch),
       abandoned_(std::move(abandoned)) {}
 
-void Worker::run() {
+void Worker::run() noexcept {
   try {
     while (!ended_) {
       if (serve_next()) continue;
@@ -39,16 +43,16 @@ void Worker::run() {
       zmq::pollitem_t item{socket_.handle(), 0, ZMQ_POLLIN, 0};
       transport::uninterrupted([&] { return zmq::poll(&item, 1); });
     }
-  } catch (const zmq::error_t& error) {
-    if (error.num() != ETERM) throw;
+  } catch (const std::exception&) {
+    // The context has ended, or there is not even memory for a refusal: the end of this session.
   }
   executor_.reset();
 }
 
-void Worker::say_goodbye() {
+void Worker::say_goodbye() noexcept {
   try {
     send_control(MessageKind::kGoodbye, 0, {});
-  } catch (const zmq::error_t&) {
+  } catch (const std::exception&) {
     // The other end is gone as well.
   }
 }
@@ -155,6 +159,8 @@ void Worker::send_replies() {
   replies_.clear();
   reply_payload_.clear();
   reply_payload_size_bytes_ = 0;
+  if (window_.size_bytes() > kRepliesInFlightSizeBytesMax)
+    throw ProtocolError("more was read than the client has acknowledged: 4 GiB are under way");
   transmit(window_.push(std::move(message), 0));
 }
 

@@ -37,10 +37,10 @@ class Worker final : private protocol::CommandHandler {
          std::shared_ptr<const std::atomic<bool>> abandoned);
 
   // Returns after the goodbye, a refusal, or the context's shutdown.
-  void run();
+  void run() noexcept;
 
   // After run(): tells whoever holds the other end of the socket that the session is over.
-  void say_goodbye();
+  void say_goodbye() noexcept;
 
  private:
   using SharedFailure = std::shared_ptr<const protocol::Failure>;

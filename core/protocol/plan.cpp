@@ -37,13 +37,17 @@ DataType get_data_type(ByteReader& reader) {
   return dtype;
 }
 
-Argument get_argument(ByteReader& reader, bool nested);
+// An element takes a byte on the wire and some hundred in memory, so that all lists of a plan share
+// one bound; elements_left is what is left of it.
+Argument get_argument(ByteReader& reader, std::size_t& elements_left, bool nested);
 
-void get_elements(ByteReader& reader, Argument& argument, bool (*allowed)(ArgumentKind)) {
-  const auto count = reader.get_count<std::uint32_t>(1, kListElementsMax, "list argument");
+void get_elements(ByteReader& reader, std::size_t& elements_left, Argument& argument,
+                  bool (*allowed)(ArgumentKind)) {
+  const auto count = reader.get_count<std::uint32_t>(1, elements_left, "list argument");
+  elements_left -= count;
   argument.elements.reserve(count);
   for (std::size_t i = 0; i < count; ++i) {
-    argument.elements.push_back(get_argument(reader, /*nested=*/true));
+    argument.elements.push_back(get_argument(reader, elements_left, /*nested=*/true));
     if (!allowed(argument.elements.back().kind))
       throw ProtocolError("list element of a wrong kind");
   }
@@ -62,7 +66,7 @@ void get_tensor(ByteReader& reader, Argument& argument) {
   argument.layout = get_layout(reader);
 }
 
-Argument get_argument(ByteReader& reader, bool nested) {
+Argument get_argument(ByteReader& reader, std::size_t& elements_left, bool nested) {
   Argument argument;
   argument.kind = reader.get<ArgumentKind>();
   const bool is_list =
@@ -81,10 +85,10 @@ Argument get_argument(ByteReader& reader, bool nested) {
       get_tensor(reader, argument);
       break;
     case ArgumentKind::kTensorList:
-      get_elements(reader, argument, &is_tensor_or_missing);
+      get_elements(reader, elements_left, argument, &is_tensor_or_missing);
       break;
     case ArgumentKind::kNumberList:
-      get_elements(reader, argument, &is_number);
+      get_elements(reader, elements_left, argument, &is_number);
       break;
     case ArgumentKind::kHostScalar:
       argument.layout.dtype = get_data_type(reader);
@@ -124,7 +128,7 @@ Argument get_argument(ByteReader& reader, bool nested) {
   return argument;
 }
 
-Output get_output(ByteReader& reader, bool nested) {
+Output get_output(ByteReader& reader, std::size_t& elements_left, bool nested) {
   Output output;
   output.kind = reader.get<OutputKind>();
   switch (output.kind) {
@@ -136,9 +140,11 @@ Output get_output(ByteReader& reader, bool nested) {
       break;
     case OutputKind::kList: {
       if (nested) throw ProtocolError("a list within a list");
-      const auto count = reader.get_count<std::uint32_t>(1, kListElementsMax, "output list");
+      const auto count = reader.get_count<std::uint32_t>(1, elements_left, "output list");
+      elements_left -= count;
       output.elements.reserve(count);
-      for (std::size_t i = 0; i < count; ++i) output.elements.push_back(get_output(reader, true));
+      for (std::size_t i = 0; i < count; ++i)
+        output.elements.push_back(get_output(reader, elements_left, /*nested=*/true));
       break;
     }
     default:
@@ -266,11 +272,13 @@ PlanDefinition get_plan(ByteReader& reader) {
   definition.describes_outputs = reader.get<std::uint8_t>() != 0;
   const auto arguments = reader.get_count<std::uint16_t>(1, kArgumentsMax, "arguments");
   definition.arguments.reserve(arguments);
+  std::size_t elements_left = kListElementsMax;
   for (std::size_t i = 0; i < arguments; ++i)
-    definition.arguments.push_back(get_argument(reader, false));
+    definition.arguments.push_back(get_argument(reader, elements_left, /*nested=*/false));
   const auto outputs = reader.get_count<std::uint16_t>(1, kArgumentsMax, "outputs");
   definition.outputs.reserve(outputs);
-  for (std::size_t i = 0; i < outputs; ++i) definition.outputs.push_back(get_output(reader, false));
+  for (std::size_t i = 0; i < outputs; ++i)
+    definition.outputs.push_back(get_output(reader, elements_left, /*nested=*/false));
   if (definition.describes_outputs && outputs != 0) {
     throw ProtocolError("a plan that describes its outputs lists none");
   }

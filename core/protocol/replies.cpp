@@ -86,7 +86,17 @@ std::vector<DescribedOutput> get_outputs(ByteReader& reader) {
   const auto count = reader.get_count<std::uint32_t>(1, kListElementsMax, "described outputs");
   std::vector<DescribedOutput> outputs;
   outputs.reserve(count);
-  for (std::size_t i = 0; i < count; ++i) outputs.push_back(get_output(reader));
+  bool is_in_list = false;
+  for (std::size_t i = 0; i < count; ++i) {
+    outputs.push_back(get_output(reader));
+    const auto kind = outputs.back().kind;
+    const bool begins = kind == DescribedOutput::Kind::kListBegin;
+    const bool ends = kind == DescribedOutput::Kind::kListEnd;
+    if (is_in_list ? begins : ends)
+      throw ProtocolError("a described list begins or ends where it can't");
+    is_in_list = begins || (is_in_list && !ends);
+  }
+  if (is_in_list) throw ProtocolError("a described list has no end");
   return outputs;
 }
 

@@ -77,6 +77,7 @@ enum class RefusalCode : std::uint16_t {
   kUnknownSession = 3,  // the executor was restarted, or the session timed out
   kTooManySessions = 4,
   kUnavailable = 5,  // the executor can't be made (device missing, bad option)
+  kEnding = 6,       // the executor is about to end
 };
 
 // PyTorch's ScalarType numbers, which are stable across its versions (c10/core/ScalarType.h).

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/session/link.h"
 
+#include <exception>
 #include <string>
 #include <utility>
 
@@ -22,6 +23,21 @@ Link::Link(std::unique_ptr<transport::Channel> channel, std::string endpoint,
 
 void Link::open(const protocol::Hello& hello,
                 const std::function<void(std::chrono::milliseconds)>& wait) {
+  try {
+    say_hello(hello, wait);
+  } catch (...) {
+    // The executor may have opened the session all the same.
+    try {
+      goodbye();
+    } catch (const std::exception&) {
+      // It is not there.
+    }
+    throw;
+  }
+}
+
+void Link::say_hello(const protocol::Hello& hello,
+                     const std::function<void(std::chrono::milliseconds)>& wait) {
   send_control(MessageKind::kHello, encode(hello));
   const auto deadline = Clock::now() + timeouts_.connect;
   while (!open_) {
@@ -90,6 +106,11 @@ void Link::keep_alive() { send_control(MessageKind::kKeepAlive); }
 
 void Link::goodbye() { send_control(MessageKind::kGoodbye); }
 
+void Link::release() {
+  channel_.reset();
+  window_ = {};
+}
+
 void Link::send_control(MessageKind kind, std::span<const std::byte> body) {
   Message message = transport::make_message({.kind = kind, .session = session_id_}, body);
   transmit(message);
@@ -115,7 +136,7 @@ void Link::handle_message(Message& message, const std::function<void(Message&)>&
       throw SessionLost("the executor at " + endpoint_ +
                         " ended the session: " + protocol::decode_refusal(message.body()).reason);
     default:
-      return;  // a second welcome, say, after the hello was sent twice
+      return;  // nothing that an executor of this version sends
   }
 }
 
@@ -123,11 +144,13 @@ void Link::handle_replies(Message& message, const std::function<void(Message&)>&
   window_.acknowledge(message.envelope.acknowledged);
   switch (gate_.accept(message.envelope.sequence)) {
     case transport::SequenceGate::Verdict::kDeliver:
+      asked_for_replay_ = false;
       return handle(message);
     case transport::SequenceGate::Verdict::kDuplicate:
       return;
     case transport::SequenceGate::Verdict::kGap:
-      return send_control(MessageKind::kResume);
+      // Asking once is enough: everything after the gap comes again.
+      if (!std::exchange(asked_for_replay_, true)) send_control(MessageKind::kResume);
   }
 }
 
@@ -138,7 +161,8 @@ void Link::follow_connection() {
         if (!disconnected_since_) disconnected_since_ = Clock::now();
         continue;
       case transport::ConnectionEvent::kConnected:
-        if (disconnected_since_) send_control(MessageKind::kResume);
+        asked_for_replay_ = disconnected_since_.has_value();
+        if (asked_for_replay_) send_control(MessageKind::kResume);
         disconnected_since_.reset();
         continue;
       case transport::ConnectionEvent::kNone:

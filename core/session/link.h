@@ -47,6 +47,8 @@ class Link {
   void acknowledge();
   void keep_alive();
   void goodbye();
+  // Gives back the connection and what is kept for it. Nothing but the counts may be used after it.
+  void release();
 
   const protocol::Welcome& welcome() const { return welcome_; }
   const transport::ReplayWindow& window() const { return window_; }
@@ -57,6 +59,8 @@ class Link {
  private:
   using Clock = std::chrono::steady_clock;
 
+  void say_hello(const protocol::Hello& hello,
+                 const std::function<void(std::chrono::milliseconds)>& wait);
   bool handle_answer(const transport::Message& message);
   void send_control(protocol::MessageKind kind, std::span<const std::byte> body = {});
   void transmit(transport::Message& message);
@@ -75,6 +79,7 @@ class Link {
   transport::ReplayWindow window_;
   transport::SequenceGate gate_;
   std::uint64_t acknowledged_ = 0;  // highest sequence of replies that the executor knows we have
+  bool asked_for_replay_ = false;
   std::optional<Clock::time_point> disconnected_since_;
   std::uint64_t bytes_sent_ = 0;
   std::uint64_t bytes_received_ = 0;

@@ -64,7 +64,17 @@ std::vector<Failure> Session::close() noexcept {
     keeper_wakes_.notify_all();
   }
   if (keeper_.joinable()) keeper_.join();
+  release();
   return unseen;
+}
+
+// A session that has ended may live on for a long time: its device stays known to PyTorch.
+void Session::release() noexcept {
+  Lock lock(mutex_);
+  received_.wait(lock, [this] { return !somebody_receives_; });
+  link_.release();
+  locations_ = {};
+  batch_ = {};
 }
 
 Session::Turn Session::turn() {

@@ -64,8 +64,9 @@ class Session {
   // Ends the session as close() does.
   ~Session();
 
-  // Sends what is left, waits a little for what is still under way, and says goodbye. Later turns
-  // throw SessionLost, later frees do nothing. Returns the failures that nothing ever read.
+  // Sends what is left, waits a little for what is still under way, says goodbye, and gives back
+  // the connection. Later turns throw SessionLost, later frees only count. Returns the failures
+  // that nothing ever read.
   std::vector<protocol::Failure> close() noexcept;
 
   // Takes the lock, after waiting for room while too much is in flight. Throws SessionLost.
@@ -105,6 +106,7 @@ class Session {
   bool has_room() const;
   void check_alive() const;
   void end_session(const std::string& reason);
+  void release() noexcept;
   void flush();
   void flush_if_worthwhile();
   void receive();
@@ -132,6 +134,8 @@ class Session {
 
   protocol::Token next_token_ = 0;
   std::unordered_map<protocol::Token, Pending*> pending_;
+  // First ids of described outputs that nobody waits for any more, by the description's token.
+  std::unordered_map<protocol::Token, TensorId> abandoned_outputs_;
   std::deque<protocol::Failure> unseen_failures_;
   std::optional<std::string> ended_;  // why, when the session is over
 

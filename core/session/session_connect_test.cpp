@@ -104,6 +104,15 @@ TEST(SessionConnectTest, AnExecutorThatIsGoneEndsTheSession) {
   expect_error<SessionLost>([&] { program.read(x, 16); }, "is gone");
 }
 
+TEST(SessionConnectTest, AnExecutorThatIsToldToEndSaysSo) {
+  RunningServer server(byte_executor_factory());
+  ByteProgram program(server.endpoint());
+  const TensorId x = program.make(pattern(16));
+  EXPECT_EQ(program.read(x, 16), pattern(16));
+  server.end("it was switched off");
+  expect_error<SessionLost>([&] { program.read(x, 16); }, "it was switched off");
+}
+
 TEST(SessionConnectTest, AClientThatBreaksTheProtocolIsToldSo) {
   InProcessProgram program;
   const Bytes rubbish(8, std::byte{0x7F});

@@ -83,7 +83,16 @@ class Session::Replies final : public protocol::ReplyHandler {
     if (position != size_bytes) throw protocol::ProtocolError("payload frames are too short");
   }
   void outputs(Token token, std::vector<protocol::DescribedOutput> outputs) override {
-    if (Pending* pending = finish(token)) pending->outputs = std::move(outputs);
+    if (Pending* pending = finish(token)) {
+      pending->outputs = std::move(outputs);
+      return;
+    }
+    const auto abandoned = session_.abandoned_outputs_.extract(token);
+    if (abandoned.empty()) return;
+    TensorId id = abandoned.mapped();
+    for (const protocol::DescribedOutput& output : outputs) {
+      if (output.kind == protocol::DescribedOutput::Kind::kTensor) session_.batch_.free(id++);
+    }
   }
   void generator_state(Token token, std::span<const std::byte> state) override {
     if (Pending* pending = finish(token)) pending->state.assign(state.begin(), state.end());
@@ -91,6 +100,7 @@ class Session::Replies final : public protocol::ReplyHandler {
   void synchronized(Token token) override { finish(token); }
   void failed(Token token, Failure failure) override {
     session_.keep_location(failure.operation);
+    session_.abandoned_outputs_.erase(token);
     if (Pending* pending = finish(token)) pending->failure = std::move(failure);
   }
 

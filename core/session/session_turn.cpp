@@ -69,8 +69,11 @@ std::uint32_t Session::location_of(std::uint64_t operation) const {
 
 // A failure that somebody has been told of is not told again by the next synchronize.
 void Session::raise(const Failure& failure) {
-  std::erase_if(unseen_failures_,
-                [&](const Failure& unseen) { return unseen.operation == failure.operation; });
+  std::erase_if(unseen_failures_, [&](const Failure& unseen) {
+    // Failures of what is no operation, a seed or a write, all have the number 0.
+    return unseen.operation == failure.operation &&
+           (failure.operation != 0 || unseen.message == failure.message);
+  });
   throw OperationError(failure, location_of(failure.operation));
 }
 
@@ -122,7 +125,12 @@ Session::Turn::Described Session::Turn::call_and_describe(std::uint32_t plan,
   std::byte* place =
       session_->batch_.call_and_describe(plan, pending.token, provisional_id, values.size());
   if (!values.empty()) std::memcpy(place, values.data(), values.size());
-  session_->wait_for_reply(lock, pending);
+  try {
+    session_->wait_for_reply(lock, pending);
+  } catch (...) {
+    if (!pending.done) session_->abandoned_outputs_.emplace(pending.token, provisional_id);
+    throw;
+  }
   return {.provisional_id = provisional_id, .outputs = std::move(pending.outputs)};
 }
 

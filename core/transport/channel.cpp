@@ -7,6 +7,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdexcept>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
@@ -64,7 +65,8 @@ class ZmqChannel final : public Channel {
     const Scheme scheme = check_endpoint(endpoint, /*allow_port_zero=*/false);
     if (scheme != Scheme::kInproc) watch_connection(session_id);
     if (scheme == Scheme::kTcp) keep_connection_honest();
-    uninterrupted([&] { socket_.connect(endpoint); });
+    socket_.set(zmq::sockopt::ipv6, is_ipv6_address(endpoint));
+    connect(endpoint);
     descriptor_ = uninterrupted([&] { return socket_.get(zmq::sockopt::fd); });
   }
   ZmqChannel(const ZmqChannel&) = delete;
@@ -107,14 +109,22 @@ class ZmqChannel final : public Channel {
   void wake() override { wake_.notify(); }
 
  private:
-  static constexpr int kLingerMs =
-      1000;  // lets the goodbye out, but never holds up an exit for long
+  // Lets the goodbye out to the kernel, but never holds up an exit for long.
+  static constexpr int kLingerMs = 250;
 
   static std::string routing_id(std::uint64_t session_id) {
     // A routing id may not begin with a zero byte; that is reserved for ZeroMQ's own.
     std::string id("s");
     id.append(reinterpret_cast<const char*>(&session_id), sizeof(session_id));
     return id;
+  }
+
+  void connect(const std::string& endpoint) {
+    try {
+      uninterrupted([&] { socket_.connect(endpoint); });
+    } catch (const zmq::error_t& error) {
+      throw std::invalid_argument("endpoint \"" + endpoint + "\": " + error.what());
+    }
   }
 
   void watch_connection(std::uint64_t session_id) {

@@ -41,7 +41,8 @@ class Channel {
 };
 
 // A DEALER socket. session_id names the peer to a ROUTER, so that a new connection takes over from
-// the one that was lost. For inproc the context must be the executor's. Throws zmq::error_t.
+// the one that was lost. For inproc the context must be the executor's. Throws
+// std::invalid_argument for an endpoint that ZeroMQ doesn't take, zmq::error_t.
 std::unique_ptr<Channel> connect_channel(std::shared_ptr<zmq::context_t> context,
                                          const std::string& endpoint, std::uint64_t session_id);
 

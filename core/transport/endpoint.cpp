@@ -55,4 +55,8 @@ bool is_local(std::string_view endpoint) {
          host.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
+bool is_ipv6_address(std::string_view endpoint) {
+  return endpoint.starts_with(kTcp) && endpoint.substr(kTcp.size()).starts_with('[');
+}
+
 }  // namespace torch_remote::transport

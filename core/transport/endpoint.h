@@ -18,4 +18,7 @@ Scheme check_endpoint(std::string_view endpoint, bool allow_port_zero);
 // True for inproc, ipc and tcp on 127.0.0.0/8, ::1 or localhost: nobody else can reach it.
 bool is_local(std::string_view endpoint);
 
+// True for tcp://[address]:port: a socket speaks IPv6 only when it is told to.
+bool is_ipv6_address(std::string_view endpoint);
+
 }  // namespace torch_remote::transport

@@ -182,3 +182,24 @@ def test_negative_and_large_seeds_are_taken(device: torch.device) -> None:
         first = draw(device)
         torch.manual_seed(seed)
         assert draw(device) == first
+
+
+def test_generators_that_were_dropped_cost_nothing(device: torch.device) -> None:
+    """An executor takes so many generators, and no more, of one session."""
+    seed = 11
+    for _ in range(70_000):
+        generator = torch.Generator(device=device)
+    generator.manual_seed(seed)
+    expected = torch.rand(4, device=device, generator=generator).cpu()
+    again = torch.Generator(device=device).manual_seed(seed)
+    assert torch.equal(torch.rand(4, device=device, generator=again).cpu(), expected)
+
+
+def test_random_seeds_leave_the_cpu_alone(device: torch.device) -> None:
+    state = torch.get_rng_state()
+    with torch.remote.device(device):
+        torch.remote.seed()
+        first = torch.remote.initial_seed()
+        torch.remote.seed_all()
+        assert torch.remote.initial_seed() != first
+    assert torch.equal(torch.get_rng_state(), state)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch_remote
-from programs import TIMEOUT_S, environment, output_of, run_python
+from programs import TIMEOUT_S, environment, output_of, run_python, wait_for_end
 
 # ---- autograd's queues: made once, at the first backward ----
 
@@ -386,6 +386,7 @@ def test_a_program_that_stops_nothing_ends_by_itself() -> None:
     """
     done = run_python(program)
     assert (done.returncode, done.stderr) == (0, "")
+    wait_for_end(int(done.stdout))
 
 
 def test_failures_that_nobody_saw_are_told_at_the_end() -> None:
@@ -398,3 +399,35 @@ def test_failures_that_nobody_saw_are_told_at_the_end() -> None:
     done = run_python(program)
     assert done.returncode == 0
     assert "an operation on remote:0 failed and nothing read its result" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda d: torch.zeros([1] * 65, device=d) + 1, "more dimensions than can travel"),
+        (lambda d: torch.empty(4, dtype=torch.bits8, device=d).clone(), "can't travel"),
+        (
+            lambda d: torch.remote.set_rng_state(torch.zeros(100_000, dtype=torch.uint8), d),
+            "at most 65536 bytes",
+        ),
+        (
+            lambda d: torch.Generator(d).set_state(torch.zeros(100_000, dtype=torch.uint8)),
+            "at most 65536 bytes",
+        ),
+    ],
+)
+def test_what_no_executor_takes_is_refused_here(
+    device: torch.device, call: Callable[[torch.device], object], text: str
+) -> None:
+    """On the wire it would end the session, and every tensor with it."""
+    x = torch.ones(3, device=device)
+    with pytest.raises((RuntimeError, ValueError), match=text):
+        call(device)
+    assert x.tolist() == [1, 1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:An output with one or more elements was resized")
+def test_one_tensor_for_several_results(device: torch.device) -> None:
+    out = torch.empty(0, device=device)
+    with pytest.raises(RuntimeError, match="out= arguments share memory"):
+        torch.linalg.qr(torch.randn(4, 3, device=device), out=(out, out))

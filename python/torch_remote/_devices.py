@@ -3,8 +3,12 @@
 """Making devices, and what runs behind them."""
 
 import atexit
+import contextlib
+import math
+import operator
 import warnings
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import torch
 
@@ -35,11 +39,16 @@ def emulate(gpu_type: str, *, num_threads: int | None = None) -> torch.device:
             It changes the last bits of some results, as it does on CPU.
 
     Raises:
-        ValueError: unknown GPU type; the message names the nearest.
+        ValueError: unknown GPU type; the message names the nearest. Or more threads than this
+            machine should have.
     """
     extension = ensure_loaded()
-    threads = _thread_count(num_threads if num_threads is not None else torch.get_num_threads())
-    return _made(extension.emulate(gpu_type, threads, torch.initial_seed()))
+    gpu_type = _text("gpu_type", gpu_type, "H100")
+    threads = _thread_count(torch.get_num_threads() if num_threads is None else num_threads)
+    try:
+        return _made(extension.emulate(gpu_type, threads, torch.initial_seed()))
+    except ConnectionError as error:
+        raise ValueError(str(error)) from None
 
 
 def connect(
@@ -54,7 +63,7 @@ def connect(
     Args:
         endpoint: "tcp://host:port" or "ipc://path".
         num_threads: threads within one operation on the executor; default: its own choice.
-        timeout_s: how long to wait for the executor's answer.
+        timeout_s: how long to wait for the executor's answer; math.inf for ever.
         reconnect_timeout_s: how long a connection that broke may take to come back, unnoticed by
             the program, before the device is given up.
 
@@ -63,10 +72,13 @@ def connect(
         ConnectionError: nothing answers, or the executor refuses; the message says why.
     """
     extension = ensure_loaded()
-    threads = _thread_count(num_threads if num_threads is not None else 0)
-    return _made(
-        extension.connect(endpoint, threads, torch.initial_seed(), timeout_s, reconnect_timeout_s)
+    endpoint = _text("endpoint", endpoint, "tcp://127.0.0.1:5555")
+    threads = 0 if num_threads is None else _thread_count(num_threads)
+    timeouts = (
+        _seconds("timeout_s", timeout_s),
+        _seconds("reconnect_timeout_s", reconnect_timeout_s),
     )
+    return _made(extension.connect(endpoint, threads, torch.initial_seed(), *timeouts))
 
 
 def null_device() -> torch.device:
@@ -85,25 +97,39 @@ class Machine:
 
     device: torch.device
     description: dict[str, str] = field(hash=False)
+    _serial: int = field(repr=False)
 
     @property
     def running(self) -> bool:
         """Whether the device can be used."""
-        return bool(ensure_loaded().is_running(self.device.index))
+        extension = ensure_loaded()
+        # The index may be another device's by now.
+        is_same = extension.serial(self.device.index) == self._serial
+        return is_same and bool(extension.is_running(self.device.index))
 
     def stop(self) -> None:
         """Ends the device's session and frees what it holds. Its tensors can't be used any more."""
+        if not self.running:
+            return
         for failure in ensure_loaded().stop(self.device.index):
             warnings.warn(
                 f"an operation on {self.device} failed and nothing read its result: {failure}",
                 stacklevel=2,
             )
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            f"the machine behind {self.device} belongs to this process: make the device in the other one"
+        )
+
 
 def machine(device: torch.device | str | int | None = None) -> Machine:
     """The machine behind a device."""
     index = device_index(device)
-    return Machine(torch.device("remote", index), dict(ensure_loaded().description(index)))
+    extension = ensure_loaded()
+    return Machine(
+        torch.device("remote", index), dict(extension.description(index)), extension.serial(index)
+    )
 
 
 def machines() -> list[Machine]:
@@ -123,7 +149,7 @@ def device_index(device: torch.device | str | int | None) -> int:
         if device.type != "remote":
             raise ValueError(f"expected a remote device, but got {device}")
         device = device.index
-    index = int(extension.current_device()) if device is None else int(device)
+    index = int(extension.current_device()) if device is None else operator.index(device)
     count = int(extension.device_count())
     if not 0 <= index < count:
         raise ValueError(f"there is no device remote:{index}; {_existing(count)}")
@@ -145,25 +171,48 @@ def _existing(count: int) -> str:
 
 
 def _thread_count(count: int) -> int:
-    if not 0 <= count <= 4096:
-        raise ValueError(f"num_threads is {count}; it has to be from 1 to 4096")
-    return count
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(f"num_threads has to be a whole number, not {count!r}") from None
+    if not 1 <= number <= 4096:
+        raise ValueError(f"num_threads is {number}; it has to be from 1 to 4096")
+    return number
+
+
+def _seconds(name: str, value: float) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} has to be a number of seconds, not {value!r}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{name} is {value}; it has to be more than 0 seconds")
+    return float(value)
+
+
+def _text(name: str, value: str, example: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} has to be a text such as {example!r}, not {value!r}")
+    return value
 
 
 def _made(index: int) -> torch.device:
-    _check_autograd_knows(index)
+    try:
+        _check_autograd_knows(index)
+    except BaseException:
+        ensure_loaded().stop(index)
+        raise
     return torch.device("remote", index)
 
 
 def _check_autograd_knows(index: int) -> None:
     """Autograd makes its queues at the first backward; one before the registration leaves remote out."""
-    probe = torch.empty(0, device=torch.device("remote", index), requires_grad=True)
     try:
-        probe.sum().backward()
+        # Whatever the program has switched off around this call.
+        with torch.inference_mode(False), torch.enable_grad():
+            probe = torch.empty(0, device=torch.device("remote", index), requires_grad=True)
+            probe.sum().backward()
     except RuntimeError as error:
         if "device_ready_queues_" not in str(error):
             raise
-        ensure_loaded().stop(index)
         raise RuntimeError(
             "a backward pass ran before torch_remote was imported, and PyTorch's autograd takes no new device "
             "after that: import torch_remote at the top of the program"
@@ -176,4 +225,7 @@ def _stop_all() -> None:
 
     if _loading._extension is not None:
         for running in machines():
-            running.stop()
+            with contextlib.suppress(
+                Warning
+            ):  # where warnings are errors, the others have to end too
+                running.stop()

@@ -2,25 +2,25 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The executor program: finding it, and running one on this machine."""
 
-import importlib.util
 import os
 import re
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from types import TracebackType
 
-_PROGRAM = Path(__file__).parent / "bin" / "torch-remote-executor"
+from _torch_remote_executor import PROGRAM, environment, missing
 
 
 class LocalExecutor:
     """An executor in a process of its own on this machine, reached over TCP on loopback.
 
-    Use it as a context manager, or call :meth:`stop`; it ends with this process in any case.
+    Use it as a context manager, or call :meth:`stop`; it ends with this process, and with the
+    last process that was forked from this one, in any case.
 
         with torch_remote.LocalExecutor(emulate="T4") as executor:
             device = torch_remote.connect(executor.endpoint)
+            ...
+            torch_remote.machine(device).stop()
 
     Args:
         device: what computes: "cpu", or "null" for nothing at all.
@@ -29,13 +29,14 @@ class LocalExecutor:
 
     Raises:
         RuntimeError: the program ended instead of serving; the message is its own.
+        FileNotFoundError: there is no program; the message says what to do.
     """
 
     def __init__(
         self, *, device: str = "cpu", emulate: str | None = None, arguments: tuple[str, ...] = ()
     ) -> None:
         command = [
-            str(_PROGRAM),
+            str(PROGRAM),
             "--device",
             device,
             "--bind",
@@ -45,6 +46,8 @@ class LocalExecutor:
         ]
         if emulate is not None:
             command += ["--emulate", emulate]
+        if not PROGRAM.exists():
+            raise FileNotFoundError(missing())
         # A file takes any number of warnings; a pipe that nobody reads would block the executor at last.
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (as long as the process)
         # Its standard input closes when this process ends, however that happens. Ctrl-C on the terminal
@@ -56,12 +59,12 @@ class LocalExecutor:
             stderr=self._errors,
             text=True,
             start_new_session=True,
-            env=_environment(),
+            env=environment(),
         )
         self._owner = os.getpid()
         assert self.process.stdout is not None
         announcement = self.process.stdout.readline()
-        found = re.search(r"on (tcp://\S+)", announcement)
+        found = re.search(r" on (\w+://\S+)", announcement)
         if found is None:
             self.process.communicate()
             self._errors.seek(0)
@@ -94,20 +97,3 @@ class LocalExecutor:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def main() -> None:
-    """The command `torch-remote-executor`: becomes the program that is installed with the package."""
-    os.execve(_PROGRAM, [_PROGRAM.name, *sys.argv[1:]], _environment())
-
-
-def _environment() -> dict[str, str]:
-    """This process's environment, in which the program finds torch's libraries wherever torch is.
-
-    The path that was linked in leads to them only while torch lies beside this package.
-    """
-    variable = "DYLD_LIBRARY_PATH" if sys.platform == "darwin" else "LD_LIBRARY_PATH"
-    torch = importlib.util.find_spec("torch")
-    folders = [str(Path(torch.origin).parent / "lib")] if torch and torch.origin else []
-    known = os.environ.get(variable)
-    return os.environ | {variable: os.pathsep.join([*([known] if known else []), *folders])}

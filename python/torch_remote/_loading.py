@@ -24,6 +24,7 @@ def load() -> None:
         _check_name_is_free()
         _check_torch_version()
         extension = importlib.import_module("torch_remote._C")
+        _adapt_torch()
         # Only now: a name without a device behind it would already be `torch.accelerator`.
         torch.utils.rename_privateuse1_backend("remote")
         _register_module()
@@ -56,11 +57,16 @@ def _check_torch_version() -> None:
         raise ImportError(f"it was built for torch {built_for}")
 
 
-def _register_module() -> None:
-    from torch_remote import _printing, _refusals, remote
+def _adapt_torch() -> None:
+    from torch_remote import _printing, _refusals
 
     _refusals.install()
     _printing.install()
+
+
+def _register_module() -> None:
+    from torch_remote import remote
+
     if not hasattr(torch, "remote"):
         torch._register_device_module("remote", remote)
     if not hasattr(torch.Tensor, "is_remote"):
@@ -75,6 +81,6 @@ def _advice(error: Exception) -> str:
         )
     return (
         f"torch_remote's extension can't be loaded with torch {torch.__version__}: {error}. It has to be built "
-        "against the torch that it runs with: pip install --force-reinstall --no-deps --no-build-isolation "
-        "torch-remote"
+        "against the torch and the Python that it runs with: in torch-remote's source folder, ./dev build, or "
+        "pip install --force-reinstall --no-deps --no-build-isolation ."
     )

@@ -16,7 +16,9 @@ from torch import _tensor_str
 
 def install() -> None:
     """Makes PyTorch's formatter take remote tensors' values from here; others go the way they went."""
-    _tensor_str._tensor_str = _reading_once(_tensor_str._tensor_str)
+    # PyTorch's own matter: without it, printing is slow and right.
+    if hasattr(_tensor_str, "_tensor_str") and hasattr(_tensor_str, "printoptions"):
+        _tensor_str._tensor_str = _reading_once(_tensor_str._tensor_str)
 
 
 def _reading_once(format_values: Callable[..., str]) -> Callable[..., str]:

@@ -3,6 +3,7 @@
 //
 // torch_remote._C: what the Python package needs of the client. No logic lives here; docs and types
 // are in _C.pyi.
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include <pybind11/stl.h>
 #include <random>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <torch/version.h>
 #include <utility>
@@ -46,7 +48,10 @@ std::uint64_t random_session_id() {
 session::SessionOptions make_options(int index, std::uint32_t thread_count, double timeout_s,
                                      double reconnect_timeout_s) {
   const auto milliseconds = [](double seconds) {
-    return std::chrono::milliseconds(static_cast<std::int64_t>(seconds * 1000));
+    constexpr double kForeverS = 10 * 365 * 86400.0;
+    if (!(seconds > 0)) throw std::invalid_argument("a timeout has to be more than 0 seconds");
+    return std::chrono::milliseconds(
+        static_cast<std::int64_t>(std::min(seconds, kForeverS) * 1000));
   };
   session::SessionOptions options;
   options.device = static_cast<unsigned>(index);
@@ -103,7 +108,12 @@ int null_device(std::uint64_t seed) {
 
 int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64_t seed,
             double timeout_s, double reconnect_timeout_s) {
-  transport::check_endpoint(endpoint, /*allow_port_zero=*/false);
+  if (transport::check_endpoint(endpoint, /*allow_port_zero=*/false) ==
+      transport::Scheme::kInproc) {
+    throw std::invalid_argument("endpoint \"" + endpoint +
+                                "\": no executor of another process can be reached by inproc; use "
+                                "tcp://host:port or ipc://path");
+  }
   const client::ReservedIndex index;
   const std::uint64_t session_id = random_session_id();
   auto session = std::make_unique<session::Session>(
@@ -153,10 +163,7 @@ py::bytes generator_state(int index) {
 
 void set_generator_state(int index, const std::string& state) {
   const py::gil_scoped_release released;
-  client::with_torch_errors(index, [&] {
-    client::device_at(index).session().turn().set_generator_state(0,
-                                                                  std::as_bytes(std::span(state)));
-  });
+  client::set_generator_state(client::device_at(index), 0, std::as_bytes(std::span(state)));
 }
 
 void manual_seed(int index, std::uint64_t seed) {
@@ -204,7 +211,7 @@ void translate(std::exception_ptr error) {
 PYBIND11_MODULE(_C, module) {
   py::register_exception_translator(&translate);
   client::register_hooks();
-  client::source_location_hooks = &interpreter_source_location_hooks;
+  client::source_location_hooks = &interpreter_source_location_hooks();
   module.attr("__version__") = TORCH_REMOTE_VERSION;
   module.attr("torch_version") = TORCH_VERSION;
   module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
@@ -219,6 +226,8 @@ PYBIND11_MODULE(_C, module) {
         return index < client::device_count() && !client::device_at(index).stopped();
       },
       py::arg("index"));
+  module.def(
+      "serial", [](int index) { return client::device_at(index).serial(); }, py::arg("index"));
   module.def("disown_devices", &client::disown_devices);
   module.def("device_count", &client::device_count);
   module.def("current_device", &client::current_device_index);

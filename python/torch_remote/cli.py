@@ -6,24 +6,21 @@ import argparse
 import platform
 import sys
 
+from _torch_remote_executor import run as run_executor
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one of the verbs; the exit code is that of the process."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words[:1] == ["executor"]:
+        run_executor(words[1:])  # its options are its own
     parser = argparse.ArgumentParser(
         prog="torch-remote", description="A PyTorch device whose tensors live elsewhere."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    executor = verbs.add_parser("executor", help="serve a device to others", add_help=False)
-    executor.add_argument("rest", nargs=argparse.REMAINDER)
+    verbs.add_parser("executor", help="serve a device to others", add_help=False)
     verbs.add_parser("doctor", help="say what is installed and whether the device works")
-    known, rest = parser.parse_known_args(arguments)
-    if known.verb == "executor":
-        sys.argv = ["torch-remote-executor", *known.rest, *rest]
-        from torch_remote._executor_process import main as run_executor
-
-        run_executor()  # becomes the executor, and does not return
-    if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    parser.parse_args(words)
     return doctor()
 
 

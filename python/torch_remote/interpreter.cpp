@@ -46,17 +46,17 @@ class Places {
         return found->second;
     }
     const py::gil_scoped_acquire acquired;
-    Py_INCREF(code);
-    const std::string file = attribute(code, "co_filename");
-    const bool inside = is_library_file(file);
+    const bool inside = is_library_file(attribute(code, "co_filename"));
     const std::lock_guard lock(mutex_);
-    is_library_.emplace(code, inside);
+    if (is_library_.size() >= kCodeObjectsMax) return inside;
+    if (is_library_.emplace(code, inside).second) Py_INCREF(code);
     return inside;
   }
 
-  // 0 when the table is full. The code object was looked at by is_library before, which keeps it.
+  // 0 when a table is full. The code object was looked at by is_library before, which keeps it.
   std::uint32_t number(PyCodeObject* code, int instruction) {
     const std::lock_guard lock(mutex_);
+    if (!is_library_.contains(code)) return 0;
     const Place place{code, instruction};
     if (const auto found = numbers_.find(place); found != numbers_.end()) return found->second;
     if (places_.size() >= kPlacesMax) return 0;
@@ -81,6 +81,7 @@ class Places {
 
  private:
   static constexpr std::size_t kPlacesMax = 1 << 20;
+  static constexpr std::size_t kCodeObjectsMax = 1 << 18;
   struct Place {
     PyCodeObject* code;
     int instruction;
@@ -93,10 +94,16 @@ class Places {
     }
   };
 
-  static bool is_library_file(const std::string& file) {
-    const auto contains = [&](const char* part) { return file.find(part) != std::string::npos; };
-    return file.starts_with("<frozen") || contains("/torch/") ||
-           (contains("/torch_remote/") && !contains("/torch_remote/demo/"));
+  // By the folders that the packages lie in: a user may well have a folder named torch.
+  bool is_library_file(const std::string& file) const {
+    return file.starts_with("<frozen") || file.starts_with(torch_folder_) ||
+           (file.starts_with(own_folder_) && !file.starts_with(own_folder_ + "demo/"));
+  }
+
+  // With the separator at its end.
+  static std::string folder_of(const char* package) {
+    const auto file = py::module_::import(package).attr("__file__").cast<std::string>();
+    return file.substr(0, file.rfind('/') + 1);
   }
 
   static std::string attribute(PyCodeObject* code, const char* name) {
@@ -105,6 +112,8 @@ class Places {
         .cast<std::string>();
   }
 
+  std::string torch_folder_ = folder_of("torch");
+  std::string own_folder_ = folder_of("torch_remote");
   std::mutex mutex_;  // never held while the interpreter's lock is waited for
   std::unordered_map<PyCodeObject*, bool> is_library_;
   std::unordered_map<Place, std::uint32_t, Hash> numbers_;
@@ -155,7 +164,10 @@ std::string describe(std::uint32_t location) { return places().describe(location
 
 }  // namespace
 
-const client::SourceLocationHooks interpreter_source_location_hooks{.capture = &capture,
-                                                                    .describe = &describe};
+const client::SourceLocationHooks& interpreter_source_location_hooks() {
+  places();  // looks for the packages now, while nobody waits for the interpreter's lock
+  static constexpr client::SourceLocationHooks hooks{.capture = &capture, .describe = &describe};
+  return hooks;
+}
 
 }  // namespace torch_remote::python

@@ -18,6 +18,7 @@ class InterpreterWaitPolicy final : public session::WaitPolicy {
   void check() override;
 };
 
-extern const client::SourceLocationHooks interpreter_source_location_hooks;
+// To be called first while the module is loaded, with the interpreter's lock.
+const client::SourceLocationHooks& interpreter_source_location_hooks();
 
 }  // namespace torch_remote::python

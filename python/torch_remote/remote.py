@@ -4,6 +4,8 @@
 
 import atexit
 import os
+import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -55,17 +57,18 @@ def init() -> None:
 
 
 def is_initialized() -> bool:
-    """Whether there is a device."""
-    return device_count() > 0
+    """Whether there is a device that can be used."""
+    return is_available()
 
 
 def is_available() -> bool:
-    """Whether there is a device."""
-    return device_count() > 0
+    """Whether there is a device that can be used."""
+    extension = ensure_loaded()
+    return any(extension.is_running(index) for index in range(extension.device_count()))
 
 
 def device_count() -> int:
-    """How many devices have been made in this process; their indices are below it."""
+    """One more than the largest index that a device of this process has, or had and may have again."""
     return int(ensure_loaded().device_count())
 
 
@@ -134,6 +137,22 @@ def reset_peak_memory_stats(device: _DeviceArgument = None) -> None:
     ensure_loaded().reset_peak(device_index(device))
 
 
+def mem_get_info(device: _DeviceArgument = None) -> tuple[int, int]:
+    """Free and total bytes; (0, 0) where the executor emulates no GPU and so has no such bound."""
+    total = device_properties(device).total_memory
+    return max(total - memory_allocated(device), 0), total
+
+
+def memory_reserved(device: _DeviceArgument = None) -> int:
+    """The same as memory_allocated: nothing is cached here."""
+    return memory_allocated(device)
+
+
+def max_memory_reserved(device: _DeviceArgument = None) -> int:
+    """The same as max_memory_allocated: nothing is cached here."""
+    return max_memory_allocated(device)
+
+
 def empty_cache() -> None:
     """Nothing is cached here: executors give memory back when it is freed."""
 
@@ -154,7 +173,12 @@ def manual_seed_all(seed: int) -> None:
 
 def seed_all() -> None:
     """Seeds every device's generator with one random number."""
-    manual_seed_all(torch.seed())
+    manual_seed_all(secrets.randbits(64))  # torch.seed() would seed the CPU as well
+
+
+def seed() -> None:
+    """Seeds the current device's generator with a random number."""
+    manual_seed(secrets.randbits(64))
 
 
 def initial_seed(device: _DeviceArgument = None) -> int:
@@ -176,3 +200,14 @@ def set_rng_state(new_state: torch.Tensor, device: _DeviceArgument = "remote") -
             f"a generator's state is a uint8 tensor, as get_rng_state() gave it, not {new_state.dtype}"
         )
     ensure_loaded().set_generator_state(device_index(device), bytes(new_state.flatten().tolist()))
+
+
+def get_rng_state_all() -> list[torch.Tensor]:
+    """The states of all devices' generators. Raises if one of the devices was stopped."""
+    return [get_rng_state(index) for index in range(device_count())]
+
+
+def set_rng_state_all(new_states: Sequence[torch.Tensor]) -> None:
+    """Sets what get_rng_state_all gave."""
+    for index, state in enumerate(new_states):
+        set_rng_state(state, index)

@@ -75,7 +75,7 @@ TEST_F(LibtorchExecutorTest, RefusesOperatorsThatItDoesNotRun) {
            {"aten::_reshape_alias", "", "view"},
            {"aten::alpha_dropout", "", "random"},
            {"aten::_cudnn_rnn", "", "denied"},
-           {"aten::_thnn_fused_lstm_cell", "", "no kernel"}}) {
+           {"aten::_masked_scale", "", "no kernel"}}) {
     expect_failure(ErrorKind::kUnknownOperator, reason, operator_of(name, overload));
   }
   expect_failure(ErrorKind::kUnknownOperator, "differ in operator aten::add.Tensor",

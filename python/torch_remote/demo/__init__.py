@@ -4,3 +4,13 @@
 
 Run it with `python -m torch_remote.demo`; it needs scikit-learn and rich.
 """
+
+import importlib.util
+
+_MISSING = [
+    package
+    for module, package in (("sklearn", "scikit-learn"), ("rich", "rich"))
+    if importlib.util.find_spec(module) is None
+]
+if _MISSING:
+    raise SystemExit(f"the demo needs more packages: pip install {' '.join(_MISSING)}")

@@ -1,0 +1,151 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Making devices, what their machines are, and what stays of them."""
+
+import gc
+import math
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import pytest
+import torch
+import torch_remote
+from programs import output_of
+
+
+@pytest.mark.parametrize(
+    "mode", [torch.no_grad, torch.inference_mode, lambda: torch.set_grad_enabled(False)]
+)
+def test_made_where_gradients_are_off(mode: Callable[[], AbstractContextManager[None]]) -> None:
+    with mode():
+        device = torch_remote.emulate("T4", num_threads=1)
+        assert (torch.ones(3, device=device) + 1).tolist() == [2, 2, 2]
+    torch_remote.machine(device).stop()
+
+
+def test_a_device_that_could_not_be_finished_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = len(torch_remote.machines())
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "empty", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            torch_remote.emulate("T4", num_threads=1)
+    assert len(torch_remote.machines()) == running
+
+
+@pytest.mark.parametrize(
+    ("count", "error", "text"),
+    [
+        (0, ValueError, "num_threads is 0; it has to be from 1 to 4096"),
+        (-3, ValueError, "from 1 to 4096"),
+        (5000, ValueError, "from 1 to 4096"),
+        (4096, ValueError, "4096 threads were asked for"),
+        (2.5, TypeError, "whole number, not 2.5"),
+        ("2", TypeError, "whole number, not '2'"),
+    ],
+)
+def test_bad_thread_counts(count: int, error: type[Exception], text: str) -> None:
+    with pytest.raises(error, match=text):
+        torch_remote.emulate("T4", num_threads=count)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [
+        (0, ValueError),
+        (-1.0, ValueError),
+        (math.nan, ValueError),
+        (None, TypeError),
+        ("1", TypeError),
+    ],
+)
+@pytest.mark.parametrize("name", ["timeout_s", "reconnect_timeout_s"])
+def test_bad_timeouts(name: str, timeout: float, error: type[Exception]) -> None:
+    with pytest.raises(error, match=name):
+        torch_remote.connect("tcp://127.0.0.1:1", **{name: timeout})
+
+
+def test_waiting_for_ever(executor: torch_remote.LocalExecutor) -> None:
+    device = torch_remote.connect(
+        executor.endpoint, timeout_s=math.inf, reconnect_timeout_s=math.inf
+    )
+    assert torch.ones(2, device=device).sum().item() == 2
+    torch_remote.machine(device).stop()
+
+
+def test_arguments_of_another_type() -> None:
+    with pytest.raises(TypeError, match="gpu_type has to be a text such as 'H100', not None"):
+        torch_remote.emulate(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="endpoint has to be a text"):
+        torch_remote.connect(5555)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        torch_remote.stats(0.9)  # type: ignore[arg-type]
+
+
+def test_an_old_machine_is_not_the_next_one_of_its_index() -> None:
+    old = torch_remote.machine(torch_remote.emulate("T4", num_threads=1))
+    old.stop()
+    assert not old.running
+    next_device = torch_remote.emulate("H100", num_threads=1)
+    assert next_device == old.device
+    assert not old.running
+    old.stop()
+    assert torch_remote.machine(next_device).running
+    assert torch.ones(2, device=next_device).sum().item() == 2
+    torch_remote.machine(next_device).stop()
+
+
+def test_a_machine_stays_in_its_process(emulator: torch.device) -> None:
+    with pytest.raises(TypeError, match="belongs to this process"):
+        pickle.dumps(torch_remote.machine(emulator))
+
+
+def test_availability_follows_the_devices() -> None:
+    program = """
+        import torch, torch_remote
+        print(torch.remote.is_available(), torch.remote.is_initialized())
+        device = torch_remote.emulate("T4")
+        print(torch.remote.is_available(), torch.remote.device_count())
+        torch_remote.machine(device).stop()
+        print(torch.remote.is_available(), torch.remote.device_count())
+    """
+    assert output_of(program).split("\n") == ["False False", "True 1", "False 1"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts what the process holds in /proc")
+def test_stopped_devices_hold_nothing(executor: torch_remote.LocalExecutor) -> None:
+    def held() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))  # noqa: PTH208
+
+    def make_and_stop() -> None:
+        for make in (
+            lambda: torch_remote.emulate("T4", num_threads=1),
+            lambda: torch_remote.connect(executor.endpoint, num_threads=1),
+        ):
+            device = make()
+            (torch.ones(10, device=device) * 2).sum().item()
+            torch_remote.machine(device).stop()
+
+    make_and_stop()
+    gc.collect()
+    before = held()
+    for _ in range(20):
+        make_and_stop()
+    gc.collect()
+    assert held() == before
+
+
+def test_memory_functions(make_emulator: Callable[..., torch.device]) -> None:
+    device = make_emulator("T4")
+    free, total = torch.remote.mem_get_info(device)
+    assert free == total == torch.remote.get_device_properties(device).total_memory
+    x = torch.empty(1000, device=device)
+    assert torch.remote.mem_get_info(device) == (total - x.nbytes, total)
+    assert torch.remote.memory_reserved(device) == torch.remote.memory_allocated(device) == x.nbytes
+    assert torch.remote.max_memory_reserved(device) == x.nbytes
