@@ -174,6 +174,8 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Limit:
+    """A figure that isn't a number, for it couldn't be told, keeps no limit."""
+
     what: str
     value: float
     at_most: float
@@ -204,6 +206,9 @@ class Report:
         if self.limits:
             print()
         for limit in self.limits:
+            if is_nan(limit.value):
+                print(f"NONE  {limit.what}: nothing to compare with")
+                continue
             verdict = "ok   " if limit.kept else "ABOVE"
             print(f"{verdict} {limit.what}: {limit.value:,.4g} (at most {limit.at_most:,g})")
         if options.json:
@@ -211,7 +216,14 @@ class Report:
         return int(options.check and not all(limit.kept for limit in self.limits))
 
     def _write(self, path: Path) -> None:
-        limits = [{**asdict(limit), "kept": limit.kept} for limit in self.limits]
+        limits = [
+            {
+                **asdict(limit),
+                "value": None if is_nan(limit.value) else limit.value,
+                "kept": limit.kept,
+            }
+            for limit in self.limits
+        ]
         content = {
             "title": self.title,
             "environment": environment(),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 INSTRUCTIONS = "instructions"
+BUILT_PROGRAM = FOLDER.parent / "build" / "dev" / "bin" / "client_hot_path_benchmark"
 PROGRAMS = (
     "operations",
     "growing_shapes",
@@ -35,7 +36,9 @@ def main() -> int:
     parser.add_argument(
         "--program",
         type=Path,
-        help=f"the built client_hot_path_benchmark; without it, {INSTRUCTIONS} is left out",
+        default=BUILT_PROGRAM if BUILT_PROGRAM.exists() else None,
+        help=f"the built client_hot_path_benchmark (default: that of ./dev build); where there is "
+        f"none, {INSTRUCTIONS} is left out",
     )
     options = parser.parse_args()
     names = options.only or [name for name in PROGRAMS if name != INSTRUCTIONS or options.program]

@@ -109,7 +109,7 @@ class Training:
         )
         self.optimizer = OPTIMIZERS[optimizer](self.encoder.parameters())
         self.losses: list[Tensor] = []
-        self.round_trips = 0
+        self.round_trips = 0  # of the round that had the most
 
     def step(self) -> None:
         self.optimizer.zero_grad()
@@ -123,7 +123,7 @@ class Training:
         before = self.place.round_trips()
         for _ in range(self.steps_per_round):
             self.step()
-        self.round_trips = self.place.round_trips() - before
+        self.round_trips = max(self.round_trips, self.place.round_trips() - before)
 
     def __call__(self, _: int) -> Sample:
         return take(self.place, self.run)

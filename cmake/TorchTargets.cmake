@@ -48,7 +48,8 @@ Python_add_library(_C MODULE WITH_SOABI ${module_sources})
 target_link_libraries(_C PRIVATE torch_remote_interpreter_frames torch_remote_client torch_remote_libtorch_executor torch_remote_emulator
   torch_remote::torch_python)
 
-add_executable(torch-remote-executor core/executor/main.cpp)
+file(GLOB executor_sources CONFIGURE_DEPENDS core/executor/program/*.cpp)
+add_executable(torch-remote-executor ${executor_sources})
 target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_executor torch_remote_emulator)
 
 foreach(target IN ITEMS _C torch-remote-executor)

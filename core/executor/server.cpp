@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <exception>
 #include <random>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -49,9 +50,17 @@ Server::Server(const std::string& endpoint, ExecutorFactory factory, ServerOptio
     : context_(make_context(options.session_count_max)),
       router_(*context_, zmq::socket_type::router),
       factory_(std::move(factory)),
-      options_(options),
-      epoch_((std::uint64_t{std::random_device()()} << 32) | std::random_device()()) {
+      options_(std::move(options)),
+      epoch_((std::uint64_t{std::random_device()()} << 32) | std::random_device()()),
+      lifetime_(options_.lifetime, std::chrono::steady_clock::now()) {
   const auto scheme = transport::check_endpoint(endpoint, /*allow_port_zero=*/true);
+  if (options_.keys) {
+    demand_keys(*options_.keys);
+  } else if (!transport::is_local(endpoint)) {
+    throw std::invalid_argument("endpoint \"" + endpoint +
+                                "\": keys are needed to serve beyond this machine, for whoever "
+                                "connects can compute and read here");
+  }
   router_.set(zmq::sockopt::linger, 1000);
   router_.set(zmq::sockopt::sndhwm, 0);
   router_.set(zmq::sockopt::rcvhwm, 0);
@@ -67,14 +76,27 @@ Server::Server(const std::string& endpoint, ExecutorFactory factory, ServerOptio
   endpoint_ = router_.get(zmq::sockopt::last_endpoint);
 }
 
+void Server::demand_keys(const transport::ServerKeys& keys) {
+  transport::check_key("the executor's secret key", keys.own.secret_key);
+  if (keys.authorized_keys.empty())
+    throw std::invalid_argument("the list of authorized keys is empty: nobody could connect");
+  authenticator_.emplace(*context_, keys.authorized_keys);
+  router_.set(zmq::sockopt::curve_server, true);
+  router_.set(zmq::sockopt::curve_secretkey, keys.own.secret_key);
+  router_.set(zmq::sockopt::zap_domain, transport::kAuthenticationDomain);
+}
+
 Server::~Server() {
   for (auto& [routing_id, client] : clients_) *client.abandoned = true;
   context_->shutdown();
   for (auto& [routing_id, client] : clients_) client.thread.join();
 }
 
-void Server::run(const std::atomic<bool>& stop) {
+std::string Server::run(const std::atomic<bool>& stop) {
   while (!stop) {
+    const auto now = std::chrono::steady_clock::now();
+    if (is_busy()) lifetime_.worked(now);
+    if (const auto why = lifetime_.over(now)) return *why;
     std::vector<zmq::pollitem_t> items{{router_.handle(), 0, ZMQ_POLLIN, 0}};
     for (auto& [routing_id, client] : clients_)
       items.push_back({client.to_worker.handle(), 0, ZMQ_POLLIN, 0});
@@ -88,6 +110,14 @@ void Server::run(const std::atomic<bool>& stop) {
     serve_workers();
     end_silent_clients();
   }
+  return "it was told to end";
+}
+
+// While one operation takes long, nothing is heard of the worker.
+bool Server::is_busy() const {
+  return std::ranges::any_of(clients_, [](const auto& entry) {
+    return entry.second.acknowledged < entry.second.received;
+  });
 }
 
 void Server::end_sessions(const std::string& reason) {
@@ -110,11 +140,20 @@ void Server::serve_message(const std::string& routing_id) {
   try {
     transport::receive_rest(router_, message);
   } catch (const protocol::ProtocolError& error) {
-    return refuse(routing_id, 0, protocol::RefusalCode::kMalformed, error.what());
+    refuse(routing_id, 0, protocol::RefusalCode::kMalformed, error.what());
+    if (const auto found = clients_.find(routing_id); found != clients_.end())
+      abandon(found->second);
+    return;
   }
   Client* client = find_or_open(routing_id, message);
   if (client == nullptr) return;
-  client->last_heard = std::chrono::steady_clock::now();
+  const auto now = std::chrono::steady_clock::now();
+  client->last_heard = now;
+  lifetime_.heard(now);
+  if (message.envelope.kind == MessageKind::kCommands) {
+    lifetime_.worked(now);
+    client->received = std::max(client->received, message.envelope.sequence);
+  }
   // The worker may have minutes of work before it gets to the message.
   if (message.envelope.kind == MessageKind::kGoodbye) *client->abandoned = true;
   // A worker that has just ended takes nothing any more; serve_workers() finds that out.
@@ -127,6 +166,8 @@ void Server::serve_workers() {
     Message message;
     while (!ended && transport::receive(client->second.to_worker, message)) {
       ended = message.envelope.kind == kWorkerEnded;
+      Client& from = client->second;
+      from.acknowledged = std::max(from.acknowledged, message.envelope.acknowledged);
       if (!ended) send(client->first, message);
     }
     client = ended ? end_client(client) : std::next(client);
@@ -200,6 +241,13 @@ void Server::send(const std::string& routing_id, Message& message) {
   transport::send(router_, message);
 }
 
+// The worker ends after the operation that it is executing.
+void Server::abandon(Client& client) {
+  *client.abandoned = true;
+  Message goodbye{.envelope = {.kind = MessageKind::kGoodbye}, .frames = {}};
+  transport::send_if_connected(client.to_worker, goodbye);
+}
+
 Server::Clients::iterator Server::end_client(Clients::iterator client) {
   client->second.thread.join();
   return clients_.erase(client);
@@ -213,9 +261,7 @@ void Server::end_silent_clients() {
     refuse(routing_id, 0, protocol::RefusalCode::kUnknownSession,
            "the session timed out, for nothing was heard of the client for " +
                std::to_string(options_.session_timeout.count()) + " s; its tensors are lost");
-    *client.abandoned = true;
-    Message goodbye{.envelope = {.kind = MessageKind::kGoodbye}, .frames = {}};
-    transport::send_if_connected(client.to_worker, goodbye);
+    abandon(client);
     client.last_heard = now;
   }
 }

@@ -92,6 +92,8 @@ class Worker final : private protocol::CommandHandler {
   void mark_results(const Plan& plan, std::span<const std::byte> values,
                     const SharedFailure& failure);
   SharedFailure current_failure(const Plan* plan) const;
+  bool move_failure(TensorId id, TensorId new_id);
+  void fail_reply(protocol::Token token, const char* what);
   void check_storage_size(std::uint64_t size_bytes) const;
   template <typename Action>
   void attempt(TensorId id, const char* what, Action action);

@@ -175,7 +175,7 @@ void Worker::read(Token token, TensorId id, std::uint64_t offset_bytes, std::uin
   try {
     read_frames(token, id, offset_bytes, size_bytes);
   } catch (const std::exception&) {
-    replies_.failed(token, *current_failure(nullptr));
+    fail_reply(token, "read");
   }
 }
 
@@ -206,12 +206,7 @@ void Worker::read_frames(Token token, TensorId id, std::uint64_t offset_bytes,
 }
 
 void Worker::resize(TensorId id, TensorId new_id, std::uint64_t size_bytes) {
-  if (const auto found = failed_.find(id); found != failed_.end()) {
-    const SharedFailure failure = found->second;
-    failed_.erase(found);
-    failed_.emplace(new_id, failure);
-    return executor_->free(id);
-  }
+  if (move_failure(id, new_id)) return executor_->free(id);
   attempt(new_id, "resize", [&] {
     check_storage_size(size_bytes);
     executor_->resize(id, new_id, size_bytes);
@@ -221,6 +216,7 @@ void Worker::resize(TensorId id, TensorId new_id, std::uint64_t size_bytes) {
 }
 
 void Worker::rename(TensorId id, TensorId new_id) {
+  if (move_failure(id, new_id)) return executor_->free(id);
   attempt(new_id, "rename", [&] { executor_->rename(id, new_id); });
 }
 
@@ -232,7 +228,7 @@ void Worker::get_generator_state(Token token, std::uint64_t generator) {
   try {
     replies_.generator_state(token, executor_->generator_state(generator));
   } catch (const std::exception&) {
-    replies_.failed(token, *current_failure(nullptr));
+    fail_reply(token, "generator state");
   }
 }
 
@@ -244,7 +240,7 @@ void Worker::synchronize(Token token) {
   try {
     executor_->synchronize();
   } catch (const std::exception&) {
-    return replies_.failed(token, *current_failure(nullptr));
+    return fail_reply(token, "synchronize");
   }
   replies_.synchronized(token);
 }
@@ -299,6 +295,22 @@ Worker::SharedFailure Worker::current_failure(const Plan* plan) const {
     failure.message = error.what();
   }
   return std::make_shared<const Failure>(std::move(failure));
+}
+
+// A storage that failed keeps its failure under another id. False when it did not fail.
+bool Worker::move_failure(TensorId id, TensorId new_id) {
+  auto entry = failed_.extract(id);
+  if (entry.empty()) return false;
+  entry.key() = new_id;
+  failed_.insert(std::move(entry));
+  return true;
+}
+
+// Within a handler, as current_failure().
+void Worker::fail_reply(Token token, const char* what) {
+  Failure failure = *current_failure(nullptr);
+  failure.operator_name = what;
+  replies_.failed(token, failure);
 }
 
 template <typename Action>

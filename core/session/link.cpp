@@ -49,16 +49,45 @@ void Link::say_hello(const protocol::Hello& hello,
                          " is no executor of torch-remote: " + error.what());
     }
     if (open_) break;
+    check_handshake();
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now());
     if (left.count() <= 0) {
-      throw ConnectError("no executor answered at " + endpoint_ + " within " +
-                         std::to_string(timeouts_.connect.count()) +
-                         " ms: is torch-remote-executor running there, and is the port right?");
+      throw_no_answer();
     }
     wait(left);
   }
   follow_connection();
+}
+
+void Link::throw_no_answer() const {
+  if (was_dropped_) {
+    throw ConnectError(
+        "what listens at " + endpoint_ +
+        " drops the connection: it is no executor of torch-remote, or stands for one "
+        "that is not running");
+  }
+  throw ConnectError("no executor answered at " + endpoint_ + " within " +
+                     std::to_string(timeouts_.connect.count()) +
+                     " ms: is torch-remote-executor running there, and is the port right?");
+}
+
+void Link::check_handshake() {
+  for (auto event = channel_->next_event(); event != transport::ConnectionEvent::kNone;
+       event = channel_->next_event()) {
+    was_dropped_ = was_dropped_ || event == transport::ConnectionEvent::kDisconnected;
+    if (event == transport::ConnectionEvent::kKeyRefused) {
+      throw ConnectError("the executor at " + endpoint_ +
+                         " refused this client's key: its public key has to be on the executor's "
+                         "list of authorized keys");
+    }
+    if (event == transport::ConnectionEvent::kHandshakeRefused) {
+      throw ConnectError(
+          "what listens at " + endpoint_ +
+          " is no executor, or it and this client don't agree about keys: either both use them or "
+          "none, and server_key has to be the executor's own public key");
+    }
+  }
 }
 
 // True when the answer is the welcome.
@@ -165,6 +194,9 @@ void Link::follow_connection() {
         if (asked_for_replay_) send_control(MessageKind::kResume);
         disconnected_since_.reset();
         continue;
+      case transport::ConnectionEvent::kKeyRefused:
+      case transport::ConnectionEvent::kHandshakeRefused:
+        continue;  // another executor listens there by now; the time to come back runs out
       case transport::ConnectionEvent::kNone:
         break;
     }

@@ -32,7 +32,8 @@ class Link {
        LinkTimeouts timeouts);
 
   // Opens the session. wait(milliseconds) is called while nothing has been answered; it may throw
-  // to give up. Throws ConnectError when the executor refuses, or nothing answers in time.
+  // to give up. Throws ConnectError when the executor refuses, the keys don't fit, or nothing
+  // answers in time.
   void open(const protocol::Hello& hello,
             const std::function<void(std::chrono::milliseconds)>& wait);
 
@@ -61,6 +62,8 @@ class Link {
 
   void say_hello(const protocol::Hello& hello,
                  const std::function<void(std::chrono::milliseconds)>& wait);
+  void check_handshake();
+  [[noreturn]] void throw_no_answer() const;
   bool handle_answer(const transport::Message& message);
   void send_control(protocol::MessageKind kind, std::span<const std::byte> body = {});
   void transmit(transport::Message& message);
@@ -76,6 +79,7 @@ class Link {
   LinkTimeouts timeouts_;
   protocol::Welcome welcome_;
   bool open_ = false;
+  bool was_dropped_ = false;  // before the executor answered
   transport::ReplayWindow window_;
   transport::SequenceGate gate_;
   std::uint64_t acknowledged_ = 0;  // highest sequence of replies that the executor knows we have

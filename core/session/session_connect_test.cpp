@@ -39,8 +39,8 @@ TEST(SessionConnectTest, SomethingElseListensThere) {
   zmq::socket_t silent(context, zmq::socket_type::pull);
   silent.bind("tcp://127.0.0.1:0");
   const std::string endpoint = silent.get(zmq::sockopt::last_endpoint);
-  expect_error<ConnectError>([&] { ByteProgram program(endpoint, kImpatient); },
-                             "no executor answered");
+  // Either side may find out first that they don't fit.
+  expect_error<ConnectError>([&] { ByteProgram program(endpoint, kImpatient); }, "is no executor");
 }
 
 TEST(SessionConnectTest, CtrlCEndsTheWaitForAnAnswer) {

@@ -53,7 +53,7 @@ class WakePipe {
 class ZmqChannel final : public Channel {
  public:
   ZmqChannel(std::shared_ptr<zmq::context_t> context, const std::string& endpoint,
-             std::uint64_t session_id)
+             std::uint64_t session_id, const std::optional<ClientKeys>& keys)
       : context_(std::move(context)),
         socket_(*context_, zmq::socket_type::dealer),
         monitor_(*context_, zmq::socket_type::pair) {
@@ -65,6 +65,7 @@ class ZmqChannel final : public Channel {
     const Scheme scheme = check_endpoint(endpoint, /*allow_port_zero=*/false);
     if (scheme != Scheme::kInproc) watch_connection(session_id);
     if (scheme == Scheme::kTcp) keep_connection_honest();
+    if (keys) encrypt(*keys);
     socket_.set(zmq::sockopt::ipv6, is_ipv6_address(endpoint));
     connect(endpoint);
     descriptor_ = uninterrupted([&] { return socket_.get(zmq::sockopt::fd); });
@@ -95,6 +96,10 @@ class ZmqChannel final : public Channel {
       std::memcpy(&number, event.data(), sizeof(number));
       if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) return ConnectionEvent::kConnected;
       if (number == ZMQ_EVENT_DISCONNECTED) return ConnectionEvent::kDisconnected;
+      if (number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) return ConnectionEvent::kKeyRefused;
+      if (number == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL ||
+          number == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+        return ConnectionEvent::kHandshakeRefused;
     }
     return ConnectionEvent::kNone;
   }
@@ -130,12 +135,24 @@ class ZmqChannel final : public Channel {
   void watch_connection(std::uint64_t session_id) {
     const std::string address = "inproc://monitor-" + std::to_string(session_id);
     if (zmq_socket_monitor(socket_.handle(), address.c_str(),
-                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
+                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                               ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) != 0) {
       throw zmq::error_t();
     }
     monitor_.set(zmq::sockopt::linger, 0);
     uninterrupted([&] { monitor_.connect(address); });
     monitored_ = true;
+  }
+
+  void encrypt(const ClientKeys& keys) {
+    check_key("the executor's public key", keys.server_key);
+    check_key("the client's public key", keys.own.public_key);
+    check_key("the client's secret key", keys.own.secret_key);
+    socket_.set(zmq::sockopt::curve_serverkey, keys.server_key);
+    socket_.set(zmq::sockopt::curve_publickey, keys.own.public_key);
+    socket_.set(zmq::sockopt::curve_secretkey, keys.own.secret_key);
   }
 
   // Half-open connections (a laptop that slept, a NAT that forgot) are found by ZMTP heartbeats.
@@ -158,8 +175,9 @@ class ZmqChannel final : public Channel {
 }  // namespace
 
 std::unique_ptr<Channel> connect_channel(std::shared_ptr<zmq::context_t> context,
-                                         const std::string& endpoint, std::uint64_t session_id) {
-  return std::make_unique<ZmqChannel>(std::move(context), endpoint, session_id);
+                                         const std::string& endpoint, std::uint64_t session_id,
+                                         const std::optional<ClientKeys>& keys) {
+  return std::make_unique<ZmqChannel>(std::move(context), endpoint, session_id, keys);
 }
 
 }  // namespace torch_remote::transport

@@ -8,15 +8,23 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <zmq.hpp>
 
+#include "core/transport/keys.h"
 #include "core/transport/message.h"
 
 namespace torch_remote::transport {
 
-enum class ConnectionEvent { kNone, kConnected, kDisconnected };
+enum class ConnectionEvent {
+  kNone,
+  kConnected,
+  kDisconnected,
+  kKeyRefused,        // the other side does not know this one's key
+  kHandshakeRefused,  // keys that don't belong together, on one side alone, or no ZeroMQ
+};
 
 // Methods other than wait() and wake() are called by one thread at a time (the session's lock).
 class Channel {
@@ -42,8 +50,10 @@ class Channel {
 
 // A DEALER socket. session_id names the peer to a ROUTER, so that a new connection takes over from
 // the one that was lost. For inproc the context must be the executor's. Throws
-// std::invalid_argument for an endpoint that ZeroMQ doesn't take, zmq::error_t.
+// std::invalid_argument for an endpoint that ZeroMQ doesn't take and for keys that are none,
+// zmq::error_t.
 std::unique_ptr<Channel> connect_channel(std::shared_ptr<zmq::context_t> context,
-                                         const std::string& endpoint, std::uint64_t session_id);
+                                         const std::string& endpoint, std::uint64_t session_id,
+                                         const std::optional<ClientKeys>& keys = std::nullopt);
 
 }  // namespace torch_remote::transport

@@ -15,7 +15,7 @@ enum class Scheme { kInproc, kIpc, kTcp };
 // allow_port_zero: for binding, where port 0 means that the system picks one.
 Scheme check_endpoint(std::string_view endpoint, bool allow_port_zero);
 
-// True for inproc, ipc and tcp on 127.0.0.0/8, ::1 or localhost: nobody else can reach it.
+// True for inproc, ipc and tcp on 127.0.0.0/8, ::1 or localhost: no other machine can reach it.
 bool is_local(std::string_view endpoint);
 
 // True for tcp://[address]:port: a socket speaks IPv6 only when it is told to.

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -110,3 +111,16 @@ def executor(*arguments: str) -> Iterator[Executor]:
         finally:
             if process.poll() is None:
                 process.kill()
+
+
+def wait_for_end(pid: int) -> None:
+    """Of a process that is no child, which can only be looked for. One that hangs shows by the time limit."""
+    while True:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        status = Path(f"/proc/{pid}/stat")
+        if status.exists() and ") Z " in status.read_text():
+            return  # nobody has asked for its exit code yet
+        time.sleep(0.01)

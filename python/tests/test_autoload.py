@@ -8,9 +8,12 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+import torch
 from programs import PACKAGES, environment, output_of
 
 OFF = {"TORCH_DEVICE_BACKEND_AUTOLOAD": "0"}
+ASKED = {"TORCH_REMOTE_AUTOLOAD": "1"}  # registers where torch is a CUDA build, too
+CALLED = OFF | ASKED  # only where the program itself calls autoload()
 NOT_REGISTERED = """
     import sys
     assert "torch_remote" not in sys.modules
@@ -57,9 +60,25 @@ def program(*parts: str) -> str:
     return "\n".join(line.removeprefix("    ") for part in parts for line in part.splitlines())
 
 
-def test_importing_torch_registers_the_device(installed: Mapping[str, str | None]) -> None:
+@pytest.mark.parametrize(
+    "variables",
+    [
+        pytest.param(
+            {"TORCH_REMOTE_AUTOLOAD": None},
+            marks=pytest.mark.skipif(
+                torch.version.cuda is not None, reason="this torch waits until it is asked"
+            ),
+            id="unasked",
+        ),
+        pytest.param(ASKED, id="asked"),
+    ],
+)
+def test_importing_torch_registers_the_device(
+    installed: Mapping[str, str | None], variables: Mapping[str, str | None]
+) -> None:
     text = "import torch; print(torch.device('remote'), torch.accelerator.current_accelerator())"
-    assert output_of(text, options=("-W", "error"), variables=installed) == "remote remote"
+    everything = {**installed, **variables}
+    assert output_of(text, options=("-W", "error"), variables=everything) == "remote remote"
 
 
 def test_can_be_turned_off(installed: Mapping[str, str | None]) -> None:
@@ -72,7 +91,7 @@ def test_importing_torch_alone_starts_nothing(installed: Mapping[str, str | None
 import torch, threading
 print(torch.remote.device_count(), torch.remote.is_available(), threading.active_count())
 """
-    assert output_of(text, variables=installed) == "0 False 1"
+    assert output_of(text, variables={**installed, **ASKED}) == "0 False 1"
 
 
 def test_waits_where_torch_has_cuda() -> None:
@@ -96,6 +115,7 @@ def test_waits_where_torch_has_another_accelerator() -> None:
     text = program(
         """
     import torch
+    torch.version.cuda = None
     torch.accelerator.current_accelerator = lambda: torch.device("mps")
     from _torch_remote_autoload import autoload
     autoload()
@@ -136,13 +156,14 @@ def test_a_build_that_does_not_fit_shows_at_the_first_use(breakage: str, reason:
     sys.modules["torch_remote._build_info"] = build_info
     import torch
     from _torch_remote_autoload import autoload
+    before = torch.accelerator.current_accelerator()
     autoload()
-    assert torch.accelerator.current_accelerator() is None
+    assert torch.accelerator.current_accelerator() == before
     assert torch._C._get_privateuse1_backend_name() == "privateuseone"
     """,
         FIRST_USE,
     )
-    for message in output_of(text, options=("-W", "error"), variables=OFF).splitlines():
+    for message in output_of(text, options=("-W", "error"), variables=CALLED).splitlines():
         assert reason in message
         assert "pip install --force-reinstall" in message
 
@@ -154,13 +175,14 @@ def test_an_extension_that_can_not_be_loaded_shows_at_the_first_use() -> None:
     sys.modules["torch_remote._C"] = None
     import torch
     from _torch_remote_autoload import autoload
+    before = torch.accelerator.current_accelerator()
     autoload()
-    assert torch.accelerator.current_accelerator() is None
+    assert torch.accelerator.current_accelerator() == before
     """,
         FIRST_USE,
     )
     assert "pip install --force-reinstall" in output_of(
-        text, options=("-W", "error"), variables=OFF
+        text, options=("-W", "error"), variables=CALLED
     )
 
 
@@ -175,7 +197,7 @@ def test_a_package_that_can_not_be_imported_does_not_break_torch() -> None:
     print(torch.ones(2).sum().item())
     """
     )
-    assert output_of(text, options=("-W", "error"), variables=OFF) == "2.0"
+    assert output_of(text, options=("-W", "error"), variables=CALLED) == "2.0"
 
 
 def test_leaves_another_backend_alone() -> None:
@@ -198,6 +220,6 @@ def test_leaves_another_backend_alone() -> None:
     assert torch._C._get_privateuse1_backend_name() == "other"
     """,
     )
-    for message in output_of(text, options=("-W", "error"), variables=OFF).splitlines():
+    for message in output_of(text, options=("-W", "error"), variables=CALLED).splitlines():
         assert "taken by 'other'" in message
         assert "TORCH_DEVICE_BACKEND_AUTOLOAD=0" in message

@@ -10,10 +10,12 @@ import torch
 import torch_remote
 from programs import TIMEOUT_S, environment
 
+COMMAND = (sys.executable, "-m", "torch_remote.cli")
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "torch_remote.cli", *arguments],
+        [*COMMAND, *arguments],
         env=environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -47,7 +49,34 @@ def test_executor_is_the_program() -> None:
     done = run("executor", "--version")
     assert done.returncode == 0
     assert done.stdout.startswith("torch-remote-executor ")
-    assert run("executor", "--emulate", "A10").returncode == 2
+
+
+def test_executor_takes_options_as_separate_words() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "executor", "--bind", "tcp://127.0.0.1:0", "--emulate", "T4"],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            announcement = process.stdout.readline()
+            assert "as an emulated T4" in announcement
+            (endpoint,) = (word for word in announcement.split() if "://" in word)
+            device = torch_remote.connect(endpoint)
+            assert torch.ones(2, device=device).sum().item() == 2
+            torch_remote.machine(device).stop()
+            process.terminate()
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
+
+
+def test_executor_names_the_nearest_gpu_type() -> None:
+    done = run("executor", "--bind", "tcp://127.0.0.1:0", "--emulate", "A10")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "A10G" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["bogus"], ["doctor", "--bogus"]], ids=" ".join)

@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import torch_remote
-from programs import EXECUTOR, TIMEOUT_S, environment, executor, run_executor
+from programs import EXECUTOR, TIMEOUT_S, environment, executor, run_executor, wait_for_end
 
 pytestmark = pytest.mark.timeout(TIMEOUT_S)
 
@@ -107,7 +106,7 @@ def test_announces_what_it_serves() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_ends_cleanly_on_a_signal(number: signal.Signals) -> None:
     with executor() as running:
-        assert running.end(number) == (0, "torch-remote-executor ends\n", "")
+        assert running.end(number) == (0, "torch-remote-executor ends: it was told to end\n", "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -116,7 +115,7 @@ def test_ends_cleanly_beside_a_client(number: signal.Signals) -> None:
         device = torch_remote.connect(running.endpoint, reconnect_timeout_s=1)
         x = torch.ones(3, device=device)
         assert x.sum().item() == 3
-        assert running.end(number) == (0, "torch-remote-executor ends\n", "")
+        assert running.end(number) == (0, "torch-remote-executor ends: it was told to end\n", "")
         with pytest.raises(RuntimeError, match=f"{device} is not usable any more"):
             (x + 1).sum().item()
         torch_remote.machine(device).stop()
@@ -154,19 +153,6 @@ os._exit(0)
         check=True,
     )
     wait_for_end(int(done.stdout.split()[0]))
-
-
-def wait_for_end(pid: int) -> None:
-    """Of a process that is no child, which can only be looked for. One that hangs shows by the time limit."""
-    while True:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return
-        status = Path(f"/proc/{pid}/stat")
-        if status.exists() and ") Z " in status.read_text():
-            return  # nobody has asked for its exit code yet
-        time.sleep(0.01)
 
 
 def test_keeps_serving_when_standard_input_closes_unless_asked_to_end() -> None:

@@ -197,7 +197,11 @@ def test_sending_cpu_tensors_still_works() -> None:
         assert rebuilt.tolist() == thing.tolist()
 
 
-def test_a_machine_can_not_be_pickled_by_accident() -> None:
-    device = torch_remote.emulate("T4")
-    assert pickle.loads(pickle.dumps(device)) == device
-    torch_remote.machine(device).stop()
+def test_a_device_is_a_name_that_can_be_pickled(emulator: torch.device) -> None:
+    assert pickle.loads(pickle.dumps(emulator)) == emulator
+
+
+@pytest.mark.parametrize("dumps", [pickle.dumps, ForkingPickler.dumps], ids=["pickle", "send"])
+def test_a_machine_can_not_be_pickled(emulator: torch.device, dumps: Any) -> None:
+    with pytest.raises(TypeError, match="make the device in the other"):
+        dumps(torch_remote.machine(emulator))

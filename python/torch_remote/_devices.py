@@ -6,13 +6,16 @@ import atexit
 import contextlib
 import math
 import operator
+import os
 import warnings
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 import torch
 
 from torch_remote._gpus import GpuProperties, gpu_properties
+from torch_remote._keys import find_or_make_keys, read_secret_key
 from torch_remote._loading import ensure_loaded
 
 
@@ -54,6 +57,8 @@ def emulate(gpu_type: str, *, num_threads: int | None = None) -> torch.device:
 def connect(
     endpoint: str,
     *,
+    server_key: str | None = None,
+    key_file: str | os.PathLike[str] | None = None,
     num_threads: int | None = None,
     timeout_s: float = 10.0,
     reconnect_timeout_s: float = 20.0,
@@ -62,13 +67,18 @@ def connect(
 
     Args:
         endpoint: "tcp://host:port" or "ipc://path".
+        server_key: the executor's public key: the connection is encrypted, and both sides know each
+            other. Without it only executors on this machine can be reached.
+        key_file: this side's secret key; default: the one that `torch-remote keys` makes. Its
+            public key has to be on the executor's list.
         num_threads: threads within one operation on the executor; default: its own choice.
         timeout_s: how long to wait for the executor's answer; math.inf for ever.
         reconnect_timeout_s: how long a connection that broke may take to come back, unnoticed by
             the program, before the device is given up.
 
     Raises:
-        ValueError: malformed endpoint.
+        ValueError: malformed endpoint or key.
+        PermissionError: others can read the key file.
         ConnectionError: nothing answers, or the executor refuses; the message says why.
     """
     extension = ensure_loaded()
@@ -78,7 +88,18 @@ def connect(
         _seconds("timeout_s", timeout_s),
         _seconds("reconnect_timeout_s", reconnect_timeout_s),
     )
-    return _made(extension.connect(endpoint, threads, torch.initial_seed(), *timeouts))
+    secret_key = None
+    if server_key is not None:
+        server_key = _text("server_key", server_key, "the text that `torch-remote keys` printed")
+        path = find_or_make_keys().secret_file if key_file is None else Path(key_file)
+        secret_key = read_secret_key(path)
+    elif key_file is not None:
+        raise ValueError("key_file needs server_key, the executor's public key, beside it")
+    return _made(
+        extension.connect(
+            endpoint, threads, torch.initial_seed(), *timeouts, server_key, secret_key
+        )
+    )
 
 
 def null_device() -> torch.device:

@@ -31,6 +31,7 @@
 #include "core/session/session.h"
 #include "core/transport/channel.h"
 #include "core/transport/endpoint.h"
+#include "core/transport/keys.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_observer.h"
 #include "python/torch_remote/interpreter.h"
@@ -107,7 +108,14 @@ int null_device(std::uint64_t seed) {
 }
 
 int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64_t seed,
-            double timeout_s, double reconnect_timeout_s) {
+            double timeout_s, double reconnect_timeout_s,
+            const std::optional<std::string>& server_key,
+            const std::optional<std::string>& secret_key) {
+  std::optional<transport::ClientKeys> keys;
+  if (server_key) {
+    keys.emplace(transport::ClientKeys{.own = transport::pair_of(secret_key.value_or("")),
+                                       .server_key = *server_key});
+  }
   if (transport::check_endpoint(endpoint, /*allow_port_zero=*/false) ==
       transport::Scheme::kInproc) {
     throw std::invalid_argument("endpoint \"" + endpoint +
@@ -117,7 +125,7 @@ int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64
   const client::ReservedIndex index;
   const std::uint64_t session_id = random_session_id();
   auto session = std::make_unique<session::Session>(
-      transport::connect_channel(std::make_shared<zmq::context_t>(), endpoint, session_id),
+      transport::connect_channel(std::make_shared<zmq::context_t>(), endpoint, session_id, keys),
       endpoint, session_id,
       make_options(index.value(), thread_count, timeout_s, reconnect_timeout_s));
   return add_device(index.value(), std::move(session), nullptr, seed);
@@ -218,7 +226,16 @@ PYBIND11_MODULE(_C, module) {
   module.def("emulate", &emulate, py::arg("gpu_type"), py::arg("num_threads"), py::arg("seed"));
   module.def("null_device", &null_device, py::arg("seed"));
   module.def("connect", &connect, py::arg("endpoint"), py::arg("num_threads"), py::arg("seed"),
-             py::arg("timeout_s"), py::arg("reconnect_timeout_s"));
+             py::arg("timeout_s"), py::arg("reconnect_timeout_s"), py::arg("server_key"),
+             py::arg("secret_key"));
+  module.def("make_key_pair", [] {
+    const transport::KeyPair pair = transport::make_key_pair();
+    return std::pair(pair.public_key, pair.secret_key);
+  });
+  module.def(
+      "public_key_of",
+      [](const std::string& secret_key) { return transport::pair_of(secret_key).public_key; },
+      py::arg("secret_key"));
   module.def("stop", &stop, py::arg("index"));
   module.def(
       "is_running",

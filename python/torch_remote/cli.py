@@ -20,8 +20,25 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("executor", help="serve a device to others", add_help=False)
     verbs.add_parser("doctor", help="say what is installed and whether the device works")
-    parser.parse_args(words)
-    return doctor()
+    keys = verbs.add_parser("keys", help="make a key pair, or say where it is")
+    keys.add_argument("name", nargs="?", default="client", help="default: your programs' own")
+    known = parser.parse_args(words)
+    return show_keys(known.name) if known.verb == "keys" else doctor()
+
+
+def show_keys(name: str) -> int:
+    """Makes the keys of a name if there are none; prints the public one and where both are."""
+    from torch_remote._keys import find_or_make_keys
+
+    try:
+        keys = find_or_make_keys(name)
+    except (OSError, ValueError) as error:
+        print(f"torch-remote keys: {error}", file=sys.stderr)
+        return 1
+    print(f"public key   {keys.public_key}")
+    print(f"public file  {keys.public_file}")
+    print(f"secret file  {keys.secret_file}")
+    return 0
 
 
 def doctor() -> int:
