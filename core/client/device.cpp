@@ -17,7 +17,9 @@ struct Registry {
   std::mutex mutex;
   std::array<std::atomic<Device*>, kDeviceCountMax> devices{};
   std::array<bool, kDeviceCountMax> reserved{};
-  std::atomic<std::uint64_t> made = 0;
+  std::array<DeviceStarter, kDeviceCountMax> pending{};
+  std::array<std::uint64_t, kDeviceCountMax> serials{};
+  std::uint64_t made = 0;
   std::vector<std::unique_ptr<Device>> owned;
 };
 
@@ -27,6 +29,25 @@ Registry& registry() {
 }
 
 thread_local int current_index = 0;
+
+bool has_place(int index) { return index >= 0 && index < kDeviceCountMax; }
+
+Device& start_device(int index) {
+  DeviceStarter start;
+  if (has_place(index) && !is_forked_child) {
+    const std::lock_guard lock(registry().mutex);
+    start = registry().pending[static_cast<std::size_t>(index)];
+  }
+  if (start) start(index);
+  Device* device =
+      has_place(index) ? registry().devices[static_cast<std::size_t>(index)].load() : nullptr;
+  if (device == nullptr && is_forked_child) raise_forked_child();
+  TORCH_CHECK(device != nullptr, "there is no device remote:", index,
+              device_count() == 0 ? "" : " (there are ",
+              device_count() == 0 ? std::string() : std::to_string(device_count()) + ")",
+              "; make one with torch_remote.emulate(gpu_type) or torch_remote.connect(endpoint)");
+  return *device;
+}
 
 }  // namespace
 
@@ -38,13 +59,15 @@ void raise_forked_child() {
 }
 
 bool disown_devices() noexcept {
-  if (!running_devices().empty()) is_forked_child = true;
+  // A child that started a pending device would rent a second machine.
+  for (int index = 0; index < kDeviceCountMax; ++index) {
+    if (is_running(index) || is_pending(index)) is_forked_child = true;
+  }
   return is_forked_child;
 }
 
 Device::Device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor)
     : index_(index),
-      serial_(++registry().made),
       executor_(std::move(executor)),
       session_(std::move(session)),
       plan_table_(session_->welcome().limits.plan_count_max),
@@ -73,12 +96,8 @@ Device& device_at(int index) {
       index >= 0 && index < kDeviceCountMax
           ? registry().devices[static_cast<std::size_t>(index)].load(std::memory_order_acquire)
           : nullptr;
-  if (device == nullptr) [[unlikely]] {
-    TORCH_CHECK(false, "there is no device remote:", index,
-                device_count() == 0 ? "" : " (there are ",
-                device_count() == 0 ? std::string() : std::to_string(device_count()) + ")",
-                "; make one with torch_remote.emulate(gpu_type) or torch_remote.connect(endpoint)");
-  }
+  if (device == nullptr) [[unlikely]]
+    return start_device(index);
   return *device;
 }
 
@@ -92,7 +111,7 @@ ReservedIndex::ReservedIndex() {
   const std::lock_guard lock(registry().mutex);
   for (value_ = 0; value_ < kDeviceCountMax; ++value_) {
     const auto position = static_cast<std::size_t>(value_);
-    if (registry().reserved[position]) continue;
+    if (registry().reserved[position] || registry().pending[position]) continue;
     Device* device = registry().devices[position];
     // The ids of a stopped device's live tensors begin with its index.
     const bool is_free =
@@ -112,14 +131,49 @@ ReservedIndex::~ReservedIndex() {
 
 void register_device(std::unique_ptr<Device> device) {
   const std::lock_guard lock(registry().mutex);
-  registry().devices[static_cast<std::size_t>(device->index())] = device.get();
+  const auto position = static_cast<std::size_t>(device->index());
+  if (!std::exchange(registry().pending[position], nullptr))
+    registry().serials[position] = ++registry().made;
+  registry().devices[position] = device.get();
   registry().owned.push_back(std::move(device));
+}
+
+int add_pending_device(DeviceStarter start) {
+  const ReservedIndex index;
+  const std::lock_guard lock(registry().mutex);
+  const auto position = static_cast<std::size_t>(index.value());
+  registry().devices[position] = nullptr;  // one that was stopped, and has no tensors
+  registry().pending[position] = std::move(start);
+  registry().serials[position] = ++registry().made;
+  return index.value();
+}
+
+bool is_pending(int index) {
+  const std::lock_guard lock(registry().mutex);
+  return has_place(index) && registry().pending[static_cast<std::size_t>(index)];
+}
+
+void cancel_pending_device(int index) {
+  const std::lock_guard lock(registry().mutex);
+  if (has_place(index)) registry().pending[static_cast<std::size_t>(index)] = nullptr;
+}
+
+std::uint64_t device_serial(int index) {
+  const std::lock_guard lock(registry().mutex);
+  return has_place(index) ? registry().serials[static_cast<std::size_t>(index)] : 0;
+}
+
+bool is_running(int index) {
+  if (!has_place(index)) return false;
+  const Device* device = registry().devices[static_cast<std::size_t>(index)];
+  return device != nullptr && !device->stopped();
 }
 
 int device_count() {
   int count = 0;
   for (int index = 0; index < kDeviceCountMax; ++index) {
-    if (registry().devices[static_cast<std::size_t>(index)] != nullptr) count = index + 1;
+    const auto position = static_cast<std::size_t>(index);
+    if (registry().devices[position] != nullptr || is_pending(index)) count = index + 1;
   }
   return count;
 }

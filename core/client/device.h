@@ -8,6 +8,7 @@
 #include <atomic>
 #include <c10/core/Device.h>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,8 +38,6 @@ class Device {
   Device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor);
 
   int index() const { return index_; }
-  // Another one for each device of this process, while indices are used again.
-  std::uint64_t serial() const { return serial_; }
   c10::Device torch_device() const {
     return {c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(index_)};
   }
@@ -61,7 +60,6 @@ class Device {
 
  private:
   int index_;
-  std::uint64_t serial_;
   std::shared_ptr<void> executor_;  // an in-process executor, which has to outlive the session
   std::unique_ptr<session::Session> session_;
   session::PlanTable plan_table_;
@@ -70,7 +68,8 @@ class Device {
   std::atomic<bool> stopped_{false};
 };
 
-// The device behind an index. Throws c10::Error saying how to make one when there is none.
+// The device behind an index; one that is pending is started first. Throws c10::Error saying how to
+// make one when there is none, and what the start throws.
 Device& device_at(int index);
 Device& device_of(const c10::Device& device);  // index -1 is the current device
 
@@ -90,8 +89,21 @@ class ReservedIndex {
   int value_;
 };
 
-void register_device(std::unique_ptr<Device> device);  // under an index that is reserved
-int device_count();                                    // indices in use are below it
+void register_device(std::unique_ptr<Device> device);  // under an index that is reserved or pending
+
+// A device that is made when an operation needs it: start(index) has to register it under the
+// index, or throw; then the next operation tries again. It is called without a lock of ours, on the
+// thread of the operation, and by several threads at a time. Returns the index.
+using DeviceStarter = std::function<void(int index)>;
+int add_pending_device(DeviceStarter start);
+bool is_pending(int index);
+void cancel_pending_device(int index);
+
+// Another number for each device of this process, pending ones as well, while indices are used
+// again. 0 where there is none.
+std::uint64_t device_serial(int index);
+bool is_running(int index);
+int device_count();  // indices in use are below it
 std::vector<Device*> running_devices();
 
 // The thread's current device, as torch.cuda has one.

@@ -88,7 +88,8 @@ class Hooks final : public at::PrivateUse1HooksInterface {
     return static_cast<c10::DeviceIndex>(device_count());
   }
   void setCurrentDevice(c10::DeviceIndex index) const override {
-    exchange_device_index(device_at(index).index());
+    if (!is_pending(index)) device_at(index);  // raises where there is none
+    exchange_device_index(index);
   }
   c10::DeviceIndex getCurrentDevice() const override {
     return static_cast<c10::DeviceIndex>(current_device_index());

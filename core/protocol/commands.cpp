@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/protocol/commands.h"
 
+#include <algorithm>
 #include <string>
 
 namespace torch_remote::protocol {
@@ -16,11 +17,20 @@ void handle_free(ByteReader& reader, CommandHandler& handler) {
   while (!reader.empty()) handler.free(reader.get<TensorId>());
 }
 
+// Names come back in failures, which people read.
+std::string get_name(ByteReader& reader) {
+  std::string name(reader.get_string(kNameSizeBytesMax));
+  const auto is_printable = [](char character) { return character > ' ' && character <= '~'; };
+  if (!std::ranges::all_of(name, is_printable))
+    throw ProtocolError("an operator's name has other characters than printable ASCII");
+  return name;
+}
+
 void handle_define_operator(ByteReader& reader, CommandHandler& handler) {
   const auto number = reader.get<std::uint32_t>();
   const auto schema_hash = reader.get<std::uint64_t>();
-  const auto name = reader.get_string(kNameSizeBytesMax);
-  handler.define_operator(number, schema_hash, name, reader.get_string(kNameSizeBytesMax));
+  const std::string name = get_name(reader);
+  handler.define_operator(number, schema_hash, name, get_name(reader));
 }
 
 void handle_call_and_describe(ByteReader& reader, CommandHandler& handler) {

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 
 import pytest
@@ -149,3 +150,70 @@ def test_memory_functions(make_emulator: Callable[..., torch.device]) -> None:
     assert torch.remote.mem_get_info(device) == (total - x.nbytes, total)
     assert torch.remote.memory_reserved(device) == torch.remote.memory_allocated(device) == x.nbytes
     assert torch.remote.max_memory_reserved(device) == x.nbytes
+
+
+# ---- devices that start when they are needed ----
+
+
+def pending(endpoint: str, starts: list[int]) -> torch.device:
+    """A device that connects at its first operation."""
+    extension = torch_remote.ensure_loaded()
+
+    def start(index: int) -> None:
+        starts.append(index)
+        extension.connect_pending(index, endpoint, 1, torch.initial_seed(), 10.0, 10.0, None, None)
+
+    return torch.device("remote", extension.add_pending(start))
+
+
+def test_starts_at_the_first_operation(executor: torch_remote.LocalExecutor) -> None:
+    starts: list[int] = []
+    device = pending(executor.endpoint, starts)
+    machine = torch_remote.machine(device)
+    assert not machine.running
+    assert torch_remote.stats(device).operations == 0
+    with torch.remote.device(device):
+        torch.remote.set_device(device)
+    assert starts == []
+    x = torch.arange(4.0).to(device)
+    assert (x * 2).tolist() == [0, 2, 4, 6]
+    assert starts == [device.index]
+    assert machine.running
+    machine.stop()
+    assert not machine.running
+
+
+def test_several_threads_need_it_at_once(executor: torch_remote.LocalExecutor) -> None:
+    starts: list[int] = []
+    device = pending(executor.endpoint, starts)
+    with ThreadPoolExecutor(4) as pool:
+        totals = list(pool.map(lambda i: torch.full((3,), i, device=device).sum().item(), range(4)))
+    assert totals == [0, 3, 6, 9]
+    assert len(starts) == 1
+    torch_remote.machine(device).stop()
+
+
+def test_a_start_that_fails_may_be_tried_again(executor: torch_remote.LocalExecutor) -> None:
+    extension = torch_remote.ensure_loaded()
+    tries: list[int] = []
+
+    def start(index: int) -> None:
+        tries.append(index)
+        if len(tries) == 1:
+            raise ConnectionError("no machine to be had")
+        extension.connect_pending(index, executor.endpoint, 1, 0, 10.0, 10.0, None, None)
+
+    device = torch.device("remote", extension.add_pending(start))
+    with pytest.raises(ConnectionError, match="no machine to be had"):
+        torch.ones(2, device=device)
+    assert torch.ones(2, device=device).sum().item() == 2
+    torch_remote.machine(device).stop()
+
+
+def test_one_that_was_never_needed() -> None:
+    starts: list[int] = []
+    device = pending("tcp://127.0.0.1:1", starts)
+    torch_remote.machine(device).stop()
+    with pytest.raises(RuntimeError, match="there is no device"):
+        torch.ones(2, device=device)
+    assert starts == []

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The client, in C++ (bindings.cpp)."""
 
+from collections.abc import Callable
+
 __version__: str
 torch_version: str
 DEVICE_COUNT_MAX: int
@@ -17,6 +19,18 @@ def connect(
     server_key: str | None,
     secret_key: str | None,
 ) -> int: ...
+def add_pending(start: Callable[[int], None]) -> int: ...
+def connect_pending(
+    index: int,
+    endpoint: str,
+    num_threads: int,
+    seed: int,
+    timeout_s: float,
+    reconnect_timeout_s: float,
+    server_key: str | None,
+    secret_key: str | None,
+) -> int: ...
+def is_pending(index: int) -> bool: ...
 def make_key_pair() -> tuple[str, str]: ...
 def public_key_of(secret_key: str) -> str: ...
 def stop(index: int) -> list[str]: ...

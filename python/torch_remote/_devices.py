@@ -123,20 +123,21 @@ class Machine:
     @property
     def running(self) -> bool:
         """Whether the device can be used."""
-        extension = ensure_loaded()
-        # The index may be another device's by now.
-        is_same = extension.serial(self.device.index) == self._serial
-        return is_same and bool(extension.is_running(self.device.index))
+        return self._is_same() and bool(ensure_loaded().is_running(self.device.index))
 
     def stop(self) -> None:
         """Ends the device's session and frees what it holds. Its tensors can't be used any more."""
-        if not self.running:
+        if not self._is_same():
             return
         for failure in ensure_loaded().stop(self.device.index):
             warnings.warn(
                 f"an operation on {self.device} failed and nothing read its result: {failure}",
                 stacklevel=2,
             )
+
+    def _is_same(self) -> bool:
+        """Whether the index is not another device's by now."""
+        return bool(ensure_loaded().serial(self.device.index) == self._serial)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(

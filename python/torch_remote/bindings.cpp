@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -107,10 +108,11 @@ int null_device(std::uint64_t seed) {
   return add_in_process(executor::null_executor_factory(), 0, seed);
 }
 
-int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64_t seed,
-            double timeout_s, double reconnect_timeout_s,
-            const std::optional<std::string>& server_key,
-            const std::optional<std::string>& secret_key) {
+// index is reserved or pending.
+int connect_at(int index, const std::string& endpoint, std::uint32_t thread_count,
+               std::uint64_t seed, double timeout_s, double reconnect_timeout_s,
+               const std::optional<std::string>& server_key,
+               const std::optional<std::string>& secret_key) {
   std::optional<transport::ClientKeys> keys;
   if (server_key) {
     keys.emplace(transport::ClientKeys{.own = transport::pair_of(secret_key.value_or("")),
@@ -122,18 +124,49 @@ int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64
                                 "\": no executor of another process can be reached by inproc; use "
                                 "tcp://host:port or ipc://path");
   }
-  const client::ReservedIndex index;
   const std::uint64_t session_id = random_session_id();
   auto session = std::make_unique<session::Session>(
       transport::connect_channel(std::make_shared<zmq::context_t>(), endpoint, session_id, keys),
-      endpoint, session_id,
-      make_options(index.value(), thread_count, timeout_s, reconnect_timeout_s));
-  return add_device(index.value(), std::move(session), nullptr, seed);
+      endpoint, session_id, make_options(index, thread_count, timeout_s, reconnect_timeout_s));
+  return add_device(index, std::move(session), nullptr, seed);
 }
+
+int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64_t seed,
+            double timeout_s, double reconnect_timeout_s,
+            const std::optional<std::string>& server_key,
+            const std::optional<std::string>& secret_key) {
+  const client::ReservedIndex index;
+  return connect_at(index.value(), endpoint, thread_count, seed, timeout_s, reconnect_timeout_s,
+                    server_key, secret_key);
+}
+
+// Calls a Python function for the first of the threads that need the device; the others wait
+// without the interpreter's lock, which the function may give up.
+class PythonStarter {
+ public:
+  // The function is kept as long as the process: the last of its users may come after Python's end.
+  explicit PythonStarter(py::function start) : start_(start.release().ptr()) {}
+
+  void operator()(int index) {
+    const bool holds_lock = PyGILState_Check() != 0;
+    PyThreadState* left = holds_lock ? PyEval_SaveThread() : nullptr;
+    std::unique_lock lock(*mutex_);
+    if (left != nullptr) PyEval_RestoreThread(left);
+    if (!client::is_pending(index)) return;
+    const py::gil_scoped_acquire acquired;
+    py::reinterpret_borrow<py::function>(start_)(index);
+  }
+
+ private:
+  PyObject* start_;
+  std::shared_ptr<std::recursive_mutex> mutex_ = std::make_shared<std::recursive_mutex>();
+};
 
 // Messages of the failures that nothing ever read.
 std::vector<std::string> stop(int index) {
   std::vector<std::string> unseen;
+  client::cancel_pending_device(index);
+  if (!client::is_running(index)) return unseen;
   const py::gil_scoped_release released;
   for (const protocol::Failure& failure : client::device_at(index).stop()) {
     unseen.push_back(failure.operator_name + ": " + failure.message);
@@ -142,7 +175,9 @@ std::vector<std::string> stop(int index) {
 }
 
 py::dict statistics(int index) {
-  const session::SessionStatistics values = client::device_at(index).session().statistics();
+  const session::SessionStatistics values = client::is_pending(index)
+                                                ? session::SessionStatistics{}
+                                                : client::device_at(index).session().statistics();
   py::dict result;
   result["operations"] = values.operations;
   result["plans"] = values.plans;
@@ -238,13 +273,17 @@ PYBIND11_MODULE(_C, module) {
       py::arg("secret_key"));
   module.def("stop", &stop, py::arg("index"));
   module.def(
-      "is_running",
-      [](int index) {
-        return index < client::device_count() && !client::device_at(index).stopped();
+      "add_pending",
+      [](py::function start) {
+        return client::add_pending_device(PythonStarter(std::move(start)));
       },
-      py::arg("index"));
-  module.def(
-      "serial", [](int index) { return client::device_at(index).serial(); }, py::arg("index"));
+      py::arg("start"));
+  module.def("connect_pending", &connect_at, py::arg("index"), py::arg("endpoint"),
+             py::arg("num_threads"), py::arg("seed"), py::arg("timeout_s"),
+             py::arg("reconnect_timeout_s"), py::arg("server_key"), py::arg("secret_key"));
+  module.def("is_pending", &client::is_pending, py::arg("index"));
+  module.def("is_running", &client::is_running, py::arg("index"));
+  module.def("serial", &client::device_serial, py::arg("index"));
   module.def("disown_devices", &client::disown_devices);
   module.def("device_count", &client::device_count);
   module.def("current_device", &client::current_device_index);
@@ -255,7 +294,10 @@ PYBIND11_MODULE(_C, module) {
       py::arg("index"));
   module.def(
       "description",
-      [](int index) { return client::device_at(index).session().welcome().description; },
+      [](int index) {
+        return client::is_pending(index) ? std::map<std::string, std::string>{}
+                                         : client::device_at(index).session().welcome().description;
+      },
       py::arg("index"));
   module.def("synchronize", &synchronize, py::arg("index"));
   module.def("manual_seed", &manual_seed, py::arg("index"), py::arg("seed"));
