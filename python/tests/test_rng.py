@@ -203,3 +203,16 @@ def test_random_seeds_leave_the_cpu_alone(device: torch.device) -> None:
         torch.remote.seed_all()
         assert torch.remote.initial_seed() != first
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_seeding_goes_on_without_an_executor_that_is_gone(emulator: torch.device) -> None:
+    with torch_remote.LocalExecutor() as executor:
+        device = torch_remote.connect(executor.endpoint, reconnect_timeout_s=0.1)
+        x = torch.ones(2, device=device)
+    with pytest.raises(RuntimeError, match="not usable any more"):
+        x.sum().item()
+    torch.manual_seed(5)
+    first = torch.rand(3, device=emulator)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(3, device=emulator).cpu(), first.cpu())
+    torch_remote.machine(device).stop()

@@ -3,6 +3,7 @@
 """`torch.remote`: the functions of `torch.cuda` that have a meaning on a remote device."""
 
 import atexit
+import contextlib
 import os
 import secrets
 from collections.abc import Sequence
@@ -168,7 +169,9 @@ def manual_seed_all(seed: int) -> None:
     extension = ensure_loaded()
     for index in range(extension.device_count()):
         if extension.is_running(index):
-            extension.manual_seed(index, int(seed) & (2**64 - 1))
+            # One whose executor is gone says so at its next operation; torch.manual_seed is for all.
+            with contextlib.suppress(RuntimeError):
+                extension.manual_seed(index, int(seed) & (2**64 - 1))
 
 
 def seed_all() -> None:
