@@ -158,13 +158,19 @@ class Samples(list[Sample]):
 def alternate(
     sides: Mapping[str, Callable[[int], Sample]], rounds: int, warm_up: int = WARM_UP_ROUNDS
 ) -> dict[str, Samples]:
-    """A B A B ...: every side once a round; the rounds to warm up come first and aren't kept."""
+    """Every side once a round; the rounds to warm up come first and aren't kept.
+
+    Each round begins with the next side (A B C, B C A, C A B, ...), so that none always runs after
+    the same other one, in the caches and at the clock rate which that one leaves.
+    """
     taken = {name: Samples() for name in sides}
+    order = list(sides.items())
     for number in range(warm_up + rounds):
-        for name, side in sides.items():
+        for name, side in order:
             sample = side(number)
             if number >= warm_up:
                 taken[name].append(sample)
+        order = [*order[1:], order[0]]
     return taken
 
 

@@ -4,8 +4,13 @@
 
 from __future__ import annotations
 
+import json
+import statistics
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -13,10 +18,12 @@ from measure import (
     BASELINE,
     Place,
     Report,
+    Row,
     Sample,
     Samples,
     alternate,
     chosen_places,
+    geometric_mean,
     make_parser,
     progress,
     take,
@@ -25,7 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
 WORDS = 256
 HEADS = 4
@@ -45,12 +53,17 @@ class Size:
     limits: dict[str, float]
 
 
+BASELINE_SIDE = "baseline"  # not its place's name, which --device cpu has as well
 WARM_UP_ROUNDS = 4
 SIZES = (
-    Size("width 256, batch 8x128", 4, 256, 8, 128, 16, 1, {"emulator": 1.02, "process": 1.05}),
-    Size("width 64, batch 4x32", 4, 64, 4, 32, 20, 10, {"emulator": 1.0, "process": 1.0}),
+    Size("width 256, batch 8x128", 4, 256, 8, 128, 12, 1, {"emulator": 1.02, "process": 1.05}),
+    Size("width 64, batch 4x32", 4, 64, 4, 32, 12, 10, {"emulator": 1.0, "process": 1.0}),
 )
 QUICK_ROUNDS = 2
+# Where the tensors of one side come to lie stays as it is for as long as its process, and moves
+# a ratio by some percent. So it is measured in many, one after the other.
+PROCESSES = 12
+QUICK_PROCESSES = 2
 OPTIMIZERS: dict[str, Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]] = {
     "SGD": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
     "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
@@ -149,57 +162,106 @@ def differing_bits(left: dict[str, Tensor], right: dict[str, Tensor]) -> list[st
     ]
 
 
-def add_row(
-    report: Report,
-    size: Size,
-    optimizer: str,
-    training: Training,
-    samples: dict[str, Samples],
-    differing: list[str],
-) -> None:
-    name = training.place.name
-    cpu, here = samples[BASELINE.name], samples[name]
-    ratio = here.ratio(cpu, "wall")
+def row_of(
+    size: Size, optimizer: str, training: Training, samples: dict[str, Samples], same_bits: bool
+) -> Row:
+    cpu, here = samples[BASELINE_SIDE], samples[training.place.name]
     per = size.steps_per_round * 1e-3
-    report.add(
-        encoder=size.name,
-        optimizer=optimizer,
-        device=name,
-        cpu_wall=cpu.median("wall", per),
-        wall=here.median("wall", per),
-        ratio=ratio,
-        calls=here.median("calls", per),
-        cpu_all_threads=cpu.median("cpu", per),
-        all_threads=here.median("cpu", per),
-        round_trips=training.round_trips,
-        same_bits="no" if differing else "yes",
-        steps=len(training.losses),
-    )
-    title = f"{size.name}, {optimizer}, {name}"
-    if name in size.limits:
-        report.limit(f"{title}: ratio", ratio, size.limits[name])
-    report.limit(f"{title}: round trips", training.round_trips, 0)
-    report.limit(f"{title}: tensors with other bits than on CPU", len(differing), 0)
+    return {
+        "encoder": size.name,
+        "optimizer": optimizer,
+        "device": training.place.name,
+        "cpu_wall": cpu.median("wall", per),
+        "wall": here.median("wall", per),
+        "ratio": here.ratio(cpu, "wall"),
+        "calls": here.median("calls", per),
+        "cpu_all_threads": cpu.median("cpu", per),
+        "all_threads": here.median("cpu", per),
+        "round_trips": training.round_trips,
+        "same_bits": "yes" if same_bits else "no",
+        "steps": len(training.losses),
+    }
 
 
-def main() -> int:
-    options = make_parser(__doc__, ["emulator", "process"]).parse_args()
-    report = Report("Training steps of a 4-layer encoder, milliseconds a step")
+def measure(options: argparse.Namespace) -> list[Row]:
+    """What one process finds: a row for each encoder, optimizer and device."""
+    rows: list[Row] = []
     with chosen_places(options) as places:
         for size in SIZES:
             for optimizer in OPTIMIZERS:
-                progress(f"{size.name}, {optimizer}")
                 baseline = Training(BASELINE, size, optimizer)
                 trainings = [Training(place, size, optimizer) for place in places]
                 samples = alternate(
-                    {training.place.name: training for training in (baseline, *trainings)},
+                    {BASELINE_SIDE: baseline}
+                    | {training.place.name: training for training in trainings},
                     QUICK_ROUNDS if options.quick else size.rounds,
                     warm_up=1 if options.quick else WARM_UP_ROUNDS,
                 )
                 expected = baseline.results()
                 for training in trainings:
                     differing = differing_bits(expected, training.results())
-                    add_row(report, size, optimizer, training, samples, differing)
+                    rows.append(row_of(size, optimizer, training, samples, not differing))
+    return rows
+
+
+def measure_in_fresh_process() -> list[Row]:
+    """The same program with the same options, whose rows come back in a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.json"
+        command = [sys.executable, __file__, *sys.argv[1:], "--rows", str(path)]
+        subprocess.run(command, check=True)
+        return cast("list[Row]", json.loads(path.read_text()))
+
+
+def summary(rows: Sequence[Row]) -> Row:
+    """One row of all processes' rows for the same encoder, optimizer and device."""
+    ratios = [float(row["ratio"]) for row in rows]
+
+    def median(name: str) -> float:
+        return statistics.median(float(row[name]) for row in rows)
+
+    return {
+        **{name: rows[0][name] for name in ("encoder", "optimizer", "device")},
+        **{name: median(name) for name in ("cpu_wall", "wall")},
+        "ratio": geometric_mean(ratios),
+        "lowest": min(ratios),
+        "highest": max(ratios),
+        **{name: median(name) for name in ("calls", "cpu_all_threads", "all_threads")},
+        "round_trips": max(int(row["round_trips"]) for row in rows),
+        "same_bits": "yes" if all(row["same_bits"] == "yes" for row in rows) else "no",
+        "steps": sum(int(row["steps"]) for row in rows),
+        "processes": len(rows),
+    }
+
+
+def add_limits(report: Report, row: Row) -> None:
+    title = f"{row['encoder']}, {row['optimizer']}, {row['device']}"
+    limits = next(size.limits for size in SIZES if size.name == row["encoder"])
+    if row["device"] in limits:
+        report.limit(f"{title}: ratio", float(row["ratio"]), limits[str(row["device"])])
+    report.limit(f"{title}: round trips", int(row["round_trips"]), 0)
+    report.limit(f"{title}: processes with other bits than on CPU", row["same_bits"] != "yes", 0)
+
+
+def main() -> int:
+    # "cpu" is the control: how far its ratio is from 1 is what the others' can't tell.
+    parser = make_parser(__doc__, ["cpu", "emulator", "process"])
+    parser.add_argument("--processes", type=int, metavar="N", help=f"default: {PROCESSES}")
+    parser.add_argument("--rows", type=Path, metavar="PATH", help="measure in this process alone")
+    options = parser.parse_args()
+    if options.rows:
+        options.rows.write_text(json.dumps(measure(options)))
+        return 0
+    count = options.processes or (QUICK_PROCESSES if options.quick else PROCESSES)
+    found = []
+    for number in range(count):
+        progress(f"process {number + 1} of {count}")
+        found.append(measure_in_fresh_process())
+    report = Report("Training steps of a 4-layer encoder, milliseconds a step")
+    for rows in zip(*found, strict=True):
+        report.add(**summary(rows))
+    for row in report.rows:
+        add_limits(report, row)
     return report.finish(options)
 
 

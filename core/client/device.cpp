@@ -13,14 +13,17 @@ namespace {
 
 // PyTorch asks for devices by number from anywhere, so their table has to be global. It is never
 // destroyed, as tensors may be dropped after the end of main().
+// What is atomic is read without the lock: by every operation, and in a forked child, where the
+// lock may be held by a thread that is not there.
 struct Registry {
-  std::mutex mutex;
   std::array<std::atomic<Device*>, kDeviceCountMax> devices{};
+  std::array<std::atomic<const DeviceStarter*>, kDeviceCountMax> pending{};
+  std::array<std::atomic<std::uint64_t>, kDeviceCountMax> serials{};
+  std::mutex mutex;
   std::array<bool, kDeviceCountMax> reserved{};
-  std::array<DeviceStarter, kDeviceCountMax> pending{};
-  std::array<std::uint64_t, kDeviceCountMax> serials{};
   std::uint64_t made = 0;
   std::vector<std::unique_ptr<Device>> owned;
+  std::vector<std::unique_ptr<const DeviceStarter>> owned_starters;
 };
 
 Registry& registry() {
@@ -32,19 +35,24 @@ thread_local int current_index = 0;
 
 bool has_place(int index) { return index >= 0 && index < kDeviceCountMax; }
 
+Device* find_device(int index) {
+  if (!has_place(index)) return nullptr;
+  return registry().devices[static_cast<std::size_t>(index)].load(std::memory_order_acquire);
+}
+
+const DeviceStarter* find_starter(int index) {
+  if (!has_place(index)) return nullptr;
+  return registry().pending[static_cast<std::size_t>(index)].load(std::memory_order_acquire);
+}
+
 Device& start_device(int index) {
-  DeviceStarter start;
-  if (has_place(index) && !is_forked_child) {
-    const std::lock_guard lock(registry().mutex);
-    start = registry().pending[static_cast<std::size_t>(index)];
-  }
-  if (start) start(index);
-  Device* device =
-      has_place(index) ? registry().devices[static_cast<std::size_t>(index)].load() : nullptr;
+  const DeviceStarter* start = is_forked_child ? nullptr : find_starter(index);
+  if (start != nullptr) (*start)(index);
+  Device* device = find_device(index);
   if (device == nullptr && is_forked_child) raise_forked_child();
+  const int count = device_count();
   TORCH_CHECK(device != nullptr, "there is no device remote:", index,
-              device_count() == 0 ? "" : " (there are ",
-              device_count() == 0 ? std::string() : std::to_string(device_count()) + ")",
+              count == 0 ? std::string() : " (there are " + std::to_string(count) + ")",
               "; make one with torch_remote.emulate(gpu_type) or torch_remote.connect(endpoint)");
   return *device;
 }
@@ -92,10 +100,7 @@ std::vector<protocol::Failure> Device::stop() {
 }
 
 Device& device_at(int index) {
-  Device* device =
-      index >= 0 && index < kDeviceCountMax
-          ? registry().devices[static_cast<std::size_t>(index)].load(std::memory_order_acquire)
-          : nullptr;
+  Device* device = find_device(index);
   if (device == nullptr) [[unlikely]]
     return start_device(index);
   return *device;
@@ -111,7 +116,7 @@ ReservedIndex::ReservedIndex() {
   const std::lock_guard lock(registry().mutex);
   for (value_ = 0; value_ < kDeviceCountMax; ++value_) {
     const auto position = static_cast<std::size_t>(value_);
-    if (registry().reserved[position] || registry().pending[position]) continue;
+    if (registry().reserved[position] || is_pending(value_)) continue;
     Device* device = registry().devices[position];
     // The ids of a stopped device's live tensors begin with its index.
     const bool is_free =
@@ -132,9 +137,9 @@ ReservedIndex::~ReservedIndex() {
 void register_device(std::unique_ptr<Device> device) {
   const std::lock_guard lock(registry().mutex);
   const auto position = static_cast<std::size_t>(device->index());
-  if (!std::exchange(registry().pending[position], nullptr))
-    registry().serials[position] = ++registry().made;
+  if (!is_pending(device->index())) registry().serials[position] = ++registry().made;
   registry().devices[position] = device.get();
+  registry().pending[position] = nullptr;
   registry().owned.push_back(std::move(device));
 }
 
@@ -143,47 +148,34 @@ int add_pending_device(DeviceStarter start) {
   const std::lock_guard lock(registry().mutex);
   const auto position = static_cast<std::size_t>(index.value());
   registry().devices[position] = nullptr;  // one that was stopped, and has no tensors
-  registry().pending[position] = std::move(start);
+  // Never destroyed, as the devices: another thread may be about to call it.
+  registry().owned_starters.push_back(std::make_unique<const DeviceStarter>(std::move(start)));
   registry().serials[position] = ++registry().made;
+  registry().pending[position] = registry().owned_starters.back().get();
   return index.value();
 }
 
-bool is_pending(int index) {
-  const std::lock_guard lock(registry().mutex);
-  return has_place(index) && registry().pending[static_cast<std::size_t>(index)];
-}
+bool is_pending(int index) { return find_starter(index) != nullptr; }
 
 void cancel_pending_device(int index) {
-  const std::lock_guard lock(registry().mutex);
   if (has_place(index)) registry().pending[static_cast<std::size_t>(index)] = nullptr;
 }
 
 std::uint64_t device_serial(int index) {
-  const std::lock_guard lock(registry().mutex);
-  return has_place(index) ? registry().serials[static_cast<std::size_t>(index)] : 0;
+  return has_place(index) ? registry().serials[static_cast<std::size_t>(index)].load() : 0;
 }
 
 bool is_running(int index) {
-  if (!has_place(index)) return false;
-  const Device* device = registry().devices[static_cast<std::size_t>(index)];
+  const Device* device = find_device(index);
   return device != nullptr && !device->stopped();
 }
 
 int device_count() {
   int count = 0;
   for (int index = 0; index < kDeviceCountMax; ++index) {
-    const auto position = static_cast<std::size_t>(index);
-    if (registry().devices[position] != nullptr || is_pending(index)) count = index + 1;
+    if (find_device(index) != nullptr || is_pending(index)) count = index + 1;
   }
   return count;
-}
-
-std::vector<Device*> running_devices() {
-  std::vector<Device*> running;
-  for (const auto& device : registry().devices) {
-    if (device != nullptr && !device.load()->stopped()) running.push_back(device);
-  }
-  return running;
 }
 
 int current_device_index() { return current_index; }

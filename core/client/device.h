@@ -104,7 +104,6 @@ void cancel_pending_device(int index);
 std::uint64_t device_serial(int index);
 bool is_running(int index);
 int device_count();  // indices in use are below it
-std::vector<Device*> running_devices();
 
 // The thread's current device, as torch.cuda has one.
 int current_device_index();
