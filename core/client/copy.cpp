@@ -20,6 +20,7 @@
 #include "core/client/native_operators.h"
 #include "core/client/run_operator.h"
 #include "core/client/storage.h"
+#include "core/client/streams.h"
 #include "core/protocol/tensor_layout.h"
 
 namespace torch_remote::client {
@@ -59,7 +60,8 @@ void write(const at::Tensor& source, const at::Tensor& destination) {
   Device& device = device_of(destination.device());
   const std::span bytes(static_cast<const std::byte*>(source.const_data_ptr()), source.nbytes());
   with_torch_errors(device.index(), [&] {
-    device.session().write(id_of(destination.storage()), offset_bytes(destination), bytes);
+    device.session().write(id_of(destination.storage()), offset_bytes(destination), bytes,
+                           current_stream(device.index()));
   });
 }
 
@@ -68,7 +70,8 @@ void read(const at::Tensor& source, const at::Tensor& destination) {
   const std::span bytes(static_cast<std::byte*>(destination.mutable_data_ptr()),
                         destination.nbytes());
   with_torch_errors(device.index(), [&] {
-    device.session().read(id_of(source.storage()), offset_bytes(source), bytes);
+    device.session().read(id_of(source.storage()), offset_bytes(source), bytes,
+                          current_stream(device.index()));
   });
 }
 

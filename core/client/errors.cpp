@@ -3,6 +3,7 @@
 #include "core/client/errors.h"
 
 #include <c10/util/Exception.h>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -40,6 +41,10 @@ std::string describe(const session::OperationError& error, int device_index) {
       TORCH_CHECK_WITH(OutOfMemoryError, false, text);
     case ErrorKind::kLinearAlgebra:
       TORCH_CHECK_LINALG(false, text);
+    case ErrorKind::kAccelerator:
+      // The device's own number of the error is in the text.
+      throw c10::AcceleratorError({__func__, __FILE__, static_cast<std::uint32_t>(__LINE__)},
+                                  /*code=*/-1, text);
     default:
       TORCH_CHECK(false, text);
   }

@@ -8,11 +8,14 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/util/Exception.h>
+#include <cstddef>
+#include <cstdint>
 
 #include "core/client/device.h"
 #include "core/client/errors.h"
 #include "core/client/generator.h"
 #include "core/client/storage.h"
+#include "core/client/streams.h"
 
 namespace torch_remote::client {
 namespace {
@@ -21,13 +24,10 @@ constexpr c10::DeviceType kRemote = c10::DeviceType::PrivateUse1;
 
 c10::Device remote(int index) { return {kRemote, static_cast<c10::DeviceIndex>(index)}; }
 
-c10::Stream default_stream(c10::Device device) { return c10::Stream(c10::Stream::DEFAULT, device); }
-
 void synchronize(int index) {
   with_torch_errors(index, [&] { device_at(index).session().synchronize(); });
 }
 
-// One stream a device: the session's program order.
 class Guard final : public c10::impl::DeviceGuardImplInterface {
  public:
   c10::DeviceType type() const override { return kRemote; }
@@ -40,41 +40,52 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     exchange_device_index(device.index());
   }
 
-  c10::Stream getStream(c10::Device device) const override { return default_stream(device); }
-  c10::Stream getDefaultStream(c10::Device device) const override { return default_stream(device); }
-  c10::Stream getNewStream(c10::Device device, int) const override {
-    return default_stream(device);
+  c10::Stream getStream(c10::Device device) const override { return current_stream_of(device); }
+  c10::Stream getDefaultStream(c10::Device device) const override {
+    return c10::Stream(c10::Stream::DEFAULT, device);
   }
-  c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override {
-    return default_stream(device);
+  c10::Stream getNewStream(c10::Device device, int priority) const override {
+    return next_stream(device, /*is_high_priority=*/priority < 0);
   }
-  c10::Stream exchangeStream(c10::Stream stream) const override {
-    return default_stream(stream.device());
+  c10::Stream getStreamFromGlobalPool(c10::Device device, bool is_high_priority) const override {
+    return next_stream(device, is_high_priority);
   }
+  c10::Stream exchangeStream(c10::Stream stream) const override { return exchange_stream(stream); }
+  bool queryStream(const c10::Stream& stream) const override { return query_stream(stream); }
+  void synchronizeStream(const c10::Stream& stream) const override { synchronize_stream(stream); }
 
   // Autograd makes a queue for each device once, at the first backward, so it is told of all that
   // there may ever be. Python's torch.remote.device_count() says how many there are.
   c10::DeviceIndex deviceCount() const noexcept override { return kDeviceCountMax; }
 
-  // With one stream an event has nothing to wait for but the stream itself.
   void record(void** event, const c10::Stream& stream, const c10::DeviceIndex,
-              const c10::EventFlag) const override {
-    *event = reinterpret_cast<void*>(static_cast<std::uintptr_t>(stream.device_index()) +
-                                     1);  // NOLINT: a number, not a pointer
+              const c10::EventFlag flag) const override {
+    // As CUDA's: an event of PyTorch's own kind has no time.
+    *event = record_event(*event, stream, flag == c10::EventFlag::BACKEND_DEFAULT).kept();
   }
-  void block(void*, const c10::Stream&) const override {}
-  bool queryEvent(void*) const override { return true; }
-  void destroyEvent(void*, const c10::DeviceIndex) const noexcept override {}
+  void block(void* event, const c10::Stream& stream) const override {
+    if (event != nullptr) wait_event(Event(event), stream);
+  }
+  bool queryEvent(void* event) const override {
+    return event == nullptr || query_event(Event(event));
+  }
   void synchronizeEvent(void* event) const override {
-    if (event != nullptr)
-      synchronize(static_cast<int>(reinterpret_cast<std::uintptr_t>(event)) - 1);
+    if (event != nullptr) synchronize_event(Event(event));
   }
-  bool queryStream(const c10::Stream&) const override { return true; }
-  void synchronizeStream(const c10::Stream& stream) const override {
-    synchronize(stream.device_index());
+  double elapsedTime(void* start, void* end, const c10::DeviceIndex) const override {
+    TORCH_CHECK(start != nullptr && end != nullptr, "both events have to be recorded first");
+    return elapsed_time_ms(Event(start), Event(end));
   }
+  void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
+    if (event != nullptr) free_event(Event(event));
+  }
+
   void synchronizeDevice(c10::DeviceIndex index) const override { synchronize(index); }
-  void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
+  void recordDataPtrOnStream(const c10::DataPtr& pointer,
+                             const c10::Stream& stream) const override {
+    if (pointer.get() != nullptr)
+      record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), stream);
+  }
 };
 
 class Hooks final : public at::PrivateUse1HooksInterface {

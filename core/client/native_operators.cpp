@@ -13,6 +13,7 @@
 
 #include "core/client/device.h"
 #include "core/client/storage.h"
+#include "core/client/streams.h"
 
 namespace torch_remote::client {
 namespace {
@@ -133,8 +134,8 @@ at::Tensor& set_empty_(at::Tensor& self) {
   return set_storage_geometry_(self, std::move(storage), 0, c10::SymIntArrayRef(&nothing, 1), {});
 }
 
-void record_stream(at::Tensor& /*self*/, c10::Stream /*stream*/) {
-  // One ordered stream a session: a free can't overtake the operations before it.
+void record_stream(at::Tensor& self, c10::Stream stream) {
+  record_storage(id_of(self.storage()), stream);
 }
 
 }  // namespace torch_remote::client

@@ -23,6 +23,7 @@
 #include "core/client/inference.h"
 #include "core/client/source_location.h"
 #include "core/client/storage.h"
+#include "core/client/streams.h"
 #include "core/protocol/plan.h"
 
 namespace torch_remote::client {
@@ -52,7 +53,7 @@ class Call {
   // The results in order. Empty when arguments had to be resized first: then encode anew.
   std::optional<std::vector<c10::IValue>> run() {
     const std::uint32_t location = capture_source_location();
-    Session::Turn turn = device_->session().turn();
+    Session::Turn turn = turn_of(*device_);
     if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash)) {
       const Plan plan = device_->plan(*number);
       return send(std::move(turn), *number, plan, location);
@@ -74,7 +75,7 @@ class Call {
     }
     protocol::ByteWriter definition;
     write_definition(*plan, definition);
-    Session::Turn turn = device_->session().turn();
+    Session::Turn turn = turn_of(*device_);
     // Another thread may have made the same plan in between.
     if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash)) {
       const Plan made_meanwhile = device_->plan(*number);
@@ -260,7 +261,7 @@ class Call {
       const auto tensors =
           std::ranges::count(described_.outputs, Kind::kTensor, &protocol::DescribedOutput::kind);
       const TensorId end = described_.provisional_id + static_cast<TensorId>(tensors);
-      for (; next_id_ < end; ++next_id_) call_.device_->session().turn().discard(next_id_);
+      for (; next_id_ < end; ++next_id_) turn_of(*call_.device_).discard(next_id_);
     }
 
     void add(c10::IValue value) {
@@ -283,7 +284,7 @@ class Call {
     }
 
     TensorId rename_next(std::uint64_t size_bytes) {
-      Session::Turn turn = call_.device_->session().turn();
+      Session::Turn turn = turn_of(*call_.device_);
       const TensorId id = turn.output(size_bytes);
       turn.rename(next_id_++, id);
       return id;

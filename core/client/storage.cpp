@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/client/errors.h"
+#include "core/client/streams.h"
 
 namespace torch_remote::client {
 namespace {
@@ -34,8 +35,8 @@ c10::DataPtr make_data_pointer(Device& device, session::TensorId id, std::uint64
 }
 
 c10::DataPtr allocate_on(Device& device, std::uint64_t size_bytes) {
-  const session::TensorId id = with_torch_errors(
-      device.index(), [&] { return device.session().turn().allocate(size_bytes); });
+  const session::TensorId id =
+      with_torch_errors(device.index(), [&] { return turn_of(device).allocate(size_bytes); });
   return make_data_pointer(device, id, size_bytes);
 }
 
@@ -50,8 +51,14 @@ class RemoteAllocator final : public c10::DeviceAllocator {
   }
 
   bool initialized() override { return device_count() > 0; }
-  void emptyCache(c10::MempoolId_t) override {}
-  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  void emptyCache(c10::MempoolId_t) override {
+    for (int index = 0; index < device_count(); ++index) {
+      if (is_running(index)) device_at(index).session().empty_cache();
+    }
+  }
+  void recordStream(const c10::DataPtr& pointer, c10::Stream stream) override {
+    record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), stream);
+  }
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex index) override {
     const session::SessionStatistics statistics = device_at(index).session().statistics();
     c10::CachingDeviceAllocator::DeviceStats stats;
@@ -110,7 +117,7 @@ void resize_storage(c10::StorageImpl& storage, std::uint64_t size_bytes) {
   Device& device = device_of(storage.device());
   const auto id = reinterpret_cast<std::uintptr_t>(storage.data_ptr().get());
   const session::TensorId new_id = with_torch_errors(device.index(), [&] {
-    auto turn = device.session().turn();
+    auto turn = turn_of(device);
     const session::TensorId fresh = turn.output(size_bytes);
     turn.resize(id, fresh, size_bytes);
     return fresh;

@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/executor/executor.h"
+#include "core/executor/in_order_executor.h"
 #include "core/protocol/bytes.h"
 
 namespace torch_remote::executor {
@@ -30,9 +30,11 @@ struct ByteExecutorOptions {
   std::function<void()> before_call{};  // on the session's thread; may wait
   std::function<void()> at_end{};       // when the session's executor is destroyed
   std::shared_ptr<std::atomic<std::size_t>> storage_count{};  // of all sessions together
+  std::uint32_t device_count = 1;
+  std::shared_ptr<std::vector<std::uint32_t>> streams{};  // in the order of their use
 };
 
-class ByteExecutor : public Executor {
+class ByteExecutor : public InOrderExecutor {
  public:
   explicit ByteExecutor(ByteExecutorOptions options) : options_(std::move(options)) {}
   ~ByteExecutor() override {
@@ -44,6 +46,13 @@ class ByteExecutor : public Executor {
     return {{"executor", "bytes"}, {"device", "test"}};
   }
   protocol::Limits limits() const override { return options_.limits; }
+  std::uint32_t device_count() const override { return options_.device_count; }
+  void use_stream(std::uint32_t stream) override {
+    if (options_.streams) options_.streams->push_back(stream);
+  }
+  protocol::Numbers memory_statistics() override {
+    return {{"storages", static_cast<std::int64_t>(storages_.size())}};
+  }
 
   void define_operator(std::uint32_t number, std::uint64_t schema_hash, std::string_view name,
                        std::string_view overload) override {

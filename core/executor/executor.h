@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // What an executor has to be able to do: the seam between the protocol and whatever computes.
-// Worker (worker.h) is the only caller. null_executor.cpp is the template for a new one.
+// Worker (worker.h) is the only caller. null_executor.cpp is the template for a new one, and
+// in_order_executor.h the base of those that have no streams.
 #pragma once
 
 #include <cstddef>
@@ -22,10 +23,11 @@
 
 namespace torch_remote::executor {
 
+using protocol::EventId;
 using protocol::TensorId;
 
-// The failure of one operation. Thrown by any method below but free() and describe(); whatever else
-// a method throws counts as ErrorKind::kRuntime.
+// The failure of one operation. Thrown by any method below but those that are noexcept or const;
+// whatever else a method throws counts as ErrorKind::kRuntime.
 class ExecutorError : public std::runtime_error {
  public:
   ExecutorError(protocol::ErrorKind kind, const std::string& message)
@@ -49,6 +51,8 @@ class Executor {
   // Keys and texts for the welcome: "executor", "device", "torch_version", ... (docs/PROTOCOL.md).
   virtual std::map<std::string, std::string> describe() const = 0;
   virtual protocol::Limits limits() const { return {}; }
+  // How many devices there are to choose from; the hello's device_index has to be below it.
+  virtual std::uint32_t device_count() const { return 1; }
 
   // The operator behind number; schema_hash tells whether both sides mean the same by it. Throws
   // kUnknownOperator when there is none: every plan that names it then fails with that reason.
@@ -83,8 +87,31 @@ class Executor {
   virtual std::vector<std::byte> generator_state(std::uint64_t generator) = 0;
   virtual void set_generator_state(std::uint64_t generator, std::span<const std::byte> state) = 0;
 
-  // Returns when everything before it has been computed.
+  // Returns when everything before it has been computed, on all streams.
   virtual void synchronize() = 0;
+
+  // What follows is done in the order of this stream, a number up to protocol::kStreamMax. Two
+  // streams know no order but that of events. 0 is the default stream.
+  virtual void use_stream(std::uint32_t stream) = 0;
+  // The event stands for what the current stream has to do until here. It may be recorded again.
+  virtual void record_event(EventId event, bool with_time) = 0;
+  // What follows in the current stream waits for the event.
+  virtual void wait_event(EventId event) = 0;
+  virtual void free_event(EventId event) noexcept = 0;  // an unknown one is no error
+  // Whether what the event stands for has been computed.
+  virtual bool query_event(EventId event) = 0;
+  virtual void synchronize_event(EventId event) = 0;
+  // Between two events that were recorded with their time and have been computed.
+  virtual double elapsed_time_ms(EventId start, EventId end) = 0;
+  // The storage is used by a stream beside the one that it was made in: its memory is not to be
+  // used again before that stream has done what it has to do when the storage is freed.
+  virtual void record_stream(TensorId id, std::uint32_t stream) = 0;
+
+  // Counters of the device's allocator under PyTorch's names (torch.cuda.memory_stats), such as
+  // "reserved_bytes.all.peak", and "free_bytes", "total_bytes". Empty where there is none.
+  virtual protocol::Numbers memory_statistics() = 0;
+  virtual void reset_peak_memory() = 0;
+  virtual void empty_cache() = 0;
 };
 
 // Makes the executor of a new session, on the session's thread. What it throws is told to the

@@ -4,11 +4,16 @@
 
 #include <algorithm>
 
+#include "core/executor/in_order_executor.h"
+
 namespace torch_remote::executor {
 namespace {
 
-class NullExecutor final : public Executor {
+class NullExecutor final : public InOrderExecutor {
  public:
+  explicit NullExecutor(std::uint32_t device_count) : device_count_(device_count) {}
+
+  std::uint32_t device_count() const override { return device_count_; }
   std::map<std::string, std::string> describe() const override {
     return {{"executor", "null"}, {"device", "null"}};
   }
@@ -33,12 +38,17 @@ class NullExecutor final : public Executor {
   std::vector<std::byte> generator_state(std::uint64_t) override { return {}; }
   void set_generator_state(std::uint64_t, std::span<const std::byte>) override {}
   void synchronize() override {}
+
+ private:
+  std::uint32_t device_count_;
 };
 
 }  // namespace
 
-ExecutorFactory null_executor_factory() {
-  return [](const protocol::Hello&) { return std::make_unique<NullExecutor>(); };
+ExecutorFactory null_executor_factory(std::uint32_t device_count) {
+  return [device_count](const protocol::Hello&) {
+    return std::make_unique<NullExecutor>(device_count);
+  };
 }
 
 }  // namespace torch_remote::executor

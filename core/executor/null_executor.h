@@ -5,10 +5,12 @@
 // the protocol and the transport cost. Reads give zeros; storages are not even remembered.
 #pragma once
 
+#include <cstdint>
+
 #include "core/executor/executor.h"
 
 namespace torch_remote::executor {
 
-ExecutorFactory null_executor_factory();
+ExecutorFactory null_executor_factory(std::uint32_t device_count = 1);
 
 }  // namespace torch_remote::executor

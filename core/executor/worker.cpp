@@ -110,6 +110,13 @@ void Worker::open(const Message& message) {
   } catch (const std::exception& error) {
     return refuse(protocol::RefusalCode::kUnavailable, error.what());
   }
+  if (hello.device_index >= executor_->device_count()) {
+    const std::uint32_t count = executor_->device_count();
+    executor_.reset();
+    return refuse(protocol::RefusalCode::kUnavailable,
+                  "there is no device " + std::to_string(hello.device_index) + " here, but " +
+                      std::to_string(count) + " counted from 0");
+  }
   limits_ = executor_->limits();
   operators_.resize(limits_.operator_count_max);
   plans_.resize(limits_.plan_count_max);
@@ -117,6 +124,8 @@ void Worker::open(const Message& message) {
   welcome.version_minor = std::min(hello.version_minor, protocol::kVersionMinor);
   welcome.epoch = epoch_;
   welcome.limits = limits_;
+  welcome.device_index = hello.device_index;
+  welcome.device_count = executor_->device_count();
   welcome.description = executor_->describe();
   send_control(MessageKind::kWelcome, 0, encode(welcome));
 }

@@ -85,6 +85,17 @@ class Worker final : private protocol::CommandHandler {
   void get_generator_state(protocol::Token token, std::uint64_t generator) override;
   void set_generator_state(std::uint64_t generator, std::span<const std::byte> state) override;
   void synchronize(protocol::Token token) override;
+  void use_stream(std::uint32_t stream) override;
+  void record_event(EventId event, bool with_time) override;
+  void wait_event(EventId event) override;
+  void free_event(EventId event) override;
+  void query_event(protocol::Token token, EventId event) override;
+  void synchronize_event(protocol::Token token, EventId event) override;
+  void elapsed_time(protocol::Token token, EventId start, EventId end) override;
+  void record_stream(TensorId id, std::uint32_t stream) override;
+  void get_memory_statistics(protocol::Token token) override;
+  void reset_peak_memory() override;
+  void empty_cache() override;
 
   const Plan& plan_of(std::uint32_t number, std::span<const std::byte> values,
                       bool describes) const;
@@ -94,6 +105,8 @@ class Worker final : private protocol::CommandHandler {
   SharedFailure current_failure(const Plan* plan) const;
   bool move_failure(TensorId id, TensorId new_id);
   void fail_reply(protocol::Token token, const char* what);
+  template <typename Action>
+  void answer(protocol::Token token, const char* what, Action action);
   void check_storage_size(std::uint64_t size_bytes) const;
   template <typename Action>
   void attempt(TensorId id, const char* what, Action action);

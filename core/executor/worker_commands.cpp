@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/executor/worker.h"
+#include "core/executor/worker_attempt.h"
 #include "core/protocol/bytes.h"
 
 namespace torch_remote::executor {
@@ -225,11 +226,8 @@ void Worker::seed(std::uint64_t generator, std::uint64_t seed) {
 }
 
 void Worker::get_generator_state(Token token, std::uint64_t generator) {
-  try {
-    replies_.generator_state(token, executor_->generator_state(generator));
-  } catch (const std::exception&) {
-    fail_reply(token, "generator state");
-  }
+  answer(token, "generator state",
+         [&] { replies_.generator_state(token, executor_->generator_state(generator)); });
 }
 
 void Worker::set_generator_state(std::uint64_t generator, std::span<const std::byte> state) {
@@ -237,12 +235,10 @@ void Worker::set_generator_state(std::uint64_t generator, std::span<const std::b
 }
 
 void Worker::synchronize(Token token) {
-  try {
+  answer(token, "synchronize", [&] {
     executor_->synchronize();
-  } catch (const std::exception&) {
-    return fail_reply(token, "synchronize");
-  }
-  replies_.synchronized(token);
+    replies_.synchronized(token);
+  });
 }
 
 // ---- failures ----
@@ -311,21 +307,6 @@ void Worker::fail_reply(Token token, const char* what) {
   Failure failure = *current_failure(nullptr);
   failure.operator_name = what;
   replies_.failed(token, failure);
-}
-
-template <typename Action>
-void Worker::attempt(TensorId id, const char* what, Action action) {
-  if (!failed_.empty() && failed_.contains(id)) return;
-  try {
-    action();
-  } catch (const ProtocolError&) {
-    throw;
-  } catch (const std::exception&) {
-    Failure failure = *current_failure(nullptr);
-    failure.operator_name = what;
-    replies_.failure(failure);
-    if (id != 0) failed_[id] = std::make_shared<const Failure>(std::move(failure));
-  }
 }
 
 }  // namespace torch_remote::executor

@@ -90,6 +90,57 @@ void handle_set_generator_state(ByteReader& reader, CommandHandler& handler) {
   handler.set_generator_state(generator, std::as_bytes(std::span(state)));
 }
 
+std::uint32_t get_stream(ByteReader& reader) {
+  const auto stream = reader.get<std::uint32_t>();
+  if (stream > kStreamMax) throw ProtocolError("stream number beyond the limit");
+  return stream;
+}
+
+constexpr std::uint32_t kEventWithTime = 1;
+
+// Streams, events and memory.
+void handle_device_command(CommandKind kind, ByteReader& reader, CommandHandler& handler) {
+  switch (kind) {
+    case CommandKind::kUseStream:
+      return handler.use_stream(get_stream(reader));
+    case CommandKind::kRecordEvent: {
+      const auto flags = reader.get<std::uint32_t>();
+      return handler.record_event(reader.get<EventId>(), (flags & kEventWithTime) != 0);
+    }
+    case CommandKind::kWaitEvent:
+      reader.get<std::uint32_t>();
+      return handler.wait_event(reader.get<EventId>());
+    case CommandKind::kFreeEvent:
+      reader.get<std::uint32_t>();
+      return handler.free_event(reader.get<EventId>());
+    case CommandKind::kQueryEvent: {
+      const auto token = reader.get<Token>();
+      return handler.query_event(token, reader.get<EventId>());
+    }
+    case CommandKind::kSynchronizeEvent: {
+      const auto token = reader.get<Token>();
+      return handler.synchronize_event(token, reader.get<EventId>());
+    }
+    case CommandKind::kElapsedTime: {
+      const auto token = reader.get<Token>();
+      const auto start = reader.get<EventId>();
+      return handler.elapsed_time(token, start, reader.get<EventId>());
+    }
+    case CommandKind::kRecordStream: {
+      const std::uint32_t stream = get_stream(reader);
+      return handler.record_stream(reader.get<TensorId>(), stream);
+    }
+    case CommandKind::kGetMemoryStatistics:
+      return handler.get_memory_statistics(reader.get<Token>());
+    case CommandKind::kResetPeakMemory:
+      return handler.reset_peak_memory();
+    case CommandKind::kEmptyCache:
+      return handler.empty_cache();
+    default:
+      throw ProtocolError("unknown command kind " + std::to_string(static_cast<int>(kind)));
+  }
+}
+
 void handle_command(CommandKind kind, ByteReader reader, CommandHandler& handler) {
   switch (kind) {
     case CommandKind::kCall: {
@@ -138,8 +189,9 @@ void handle_command(CommandKind kind, ByteReader reader, CommandHandler& handler
       return handle_set_generator_state(reader, handler);
     case CommandKind::kSynchronize:
       return handler.synchronize(reader.get<Token>());
+    default:
+      return handle_device_command(kind, reader, handler);
   }
-  throw ProtocolError("unknown command kind " + std::to_string(static_cast<int>(kind)));
 }
 
 }  // namespace
@@ -293,6 +345,55 @@ void CommandWriter::synchronize(Token token) {
   head(CommandKind::kSynchronize, 8);
   writer_.put(token);
 }
+
+void CommandWriter::use_stream(std::uint32_t stream) {
+  head(CommandKind::kUseStream, 8);
+  writer_.put(stream);
+}
+
+void CommandWriter::put_event(CommandKind kind, std::uint32_t first, EventId event) {
+  head(kind, 16);
+  writer_.put(first);
+  writer_.put(event);
+}
+
+void CommandWriter::record_event(EventId event, bool with_time) {
+  put_event(CommandKind::kRecordEvent, with_time ? kEventWithTime : 0, event);
+}
+
+void CommandWriter::wait_event(EventId event) { put_event(CommandKind::kWaitEvent, 0, event); }
+
+void CommandWriter::free_event(EventId event) { put_event(CommandKind::kFreeEvent, 0, event); }
+
+void CommandWriter::query_event(Token token, EventId event) {
+  put_event(CommandKind::kQueryEvent, token, event);
+}
+
+void CommandWriter::synchronize_event(Token token, EventId event) {
+  put_event(CommandKind::kSynchronizeEvent, token, event);
+}
+
+void CommandWriter::elapsed_time(Token token, EventId start, EventId end) {
+  head(CommandKind::kElapsedTime, 24);
+  writer_.put(token);
+  writer_.put(start);
+  writer_.put(end);
+}
+
+void CommandWriter::record_stream(TensorId id, std::uint32_t stream) {
+  head(CommandKind::kRecordStream, 16);
+  writer_.put(stream);
+  writer_.put(id);
+}
+
+void CommandWriter::get_memory_statistics(Token token) {
+  head(CommandKind::kGetMemoryStatistics, 8);
+  writer_.put(token);
+}
+
+void CommandWriter::reset_peak_memory() { head(CommandKind::kResetPeakMemory, 4); }
+
+void CommandWriter::empty_cache() { head(CommandKind::kEmptyCache, 4); }
 
 void CommandWriter::clear() {
   writer_.clear();

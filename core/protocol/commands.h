@@ -21,6 +21,16 @@
 //   get generator     token:u32 generator:u64
 //   set generator     u32 zero, generator:u64 state:string pad
 //   synchronize       token:u32
+//   use stream        stream:u32
+//   record event      flags:u32 event:u64                                   1: with its time
+//   wait event        u32 zero, event:u64
+//   free event        u32 zero, event:u64
+//   query event       token:u32 event:u64
+//   synchronize event token:u32 event:u64
+//   elapsed time      token:u32 start:u64 end:u64
+//   record stream     stream:u32 id:u64
+//   get memory        token:u32
+//   reset peak memory, empty cache                                          nothing
 #pragma once
 
 #include <cstddef>
@@ -36,6 +46,7 @@ namespace torch_remote::protocol {
 
 using TensorId = std::uint64_t;
 using Token = std::uint32_t;
+using EventId = std::uint64_t;
 
 // Appends commands to a batch. Not thread-safe; checks nothing, since its caller makes the values.
 class CommandWriter {
@@ -62,6 +73,17 @@ class CommandWriter {
   void get_generator_state(Token token, std::uint64_t generator);
   void set_generator_state(std::uint64_t generator, std::span<const std::byte> state);
   void synchronize(Token token);
+  void use_stream(std::uint32_t stream);
+  void record_event(EventId event, bool with_time);
+  void wait_event(EventId event);
+  void free_event(EventId event);
+  void query_event(Token token, EventId event);
+  void synchronize_event(Token token, EventId event);
+  void elapsed_time(Token token, EventId start, EventId end);
+  void record_stream(TensorId id, std::uint32_t stream);
+  void get_memory_statistics(Token token);
+  void reset_peak_memory();
+  void empty_cache();
 
   void clear();
   bool empty() const { return writer_.empty(); }
@@ -70,6 +92,7 @@ class CommandWriter {
 
  private:
   void head(CommandKind kind, std::size_t size_bytes);
+  void put_event(CommandKind kind, std::uint32_t first, EventId event);
   std::size_t begin();
   void end(CommandKind kind, std::size_t position);
 
@@ -102,6 +125,17 @@ class CommandHandler {
   virtual void get_generator_state(Token token, std::uint64_t generator) = 0;
   virtual void set_generator_state(std::uint64_t generator, std::span<const std::byte> state) = 0;
   virtual void synchronize(Token token) = 0;
+  virtual void use_stream(std::uint32_t stream) = 0;
+  virtual void record_event(EventId event, bool with_time) = 0;
+  virtual void wait_event(EventId event) = 0;
+  virtual void free_event(EventId event) = 0;
+  virtual void query_event(Token token, EventId event) = 0;
+  virtual void synchronize_event(Token token, EventId event) = 0;
+  virtual void elapsed_time(Token token, EventId start, EventId end) = 0;
+  virtual void record_stream(TensorId id, std::uint32_t stream) = 0;
+  virtual void get_memory_statistics(Token token) = 0;
+  virtual void reset_peak_memory() = 0;
+  virtual void empty_cache() = 0;
 };
 
 // Throws ProtocolError at the first malformed command; the ones before it have been handled.

@@ -73,6 +73,20 @@ std::vector<Sample> samples() {
       {"set_generator_state", [](CommandWriter& to) { to.set_generator_state(1, kPayload); },
        "set_generator_state 1 " + kPayloadText},
       {"synchronize", [](CommandWriter& to) { to.synchronize(12); }, "synchronize 12"},
+      {"use_stream", [](CommandWriter& to) { to.use_stream(33); }, "use_stream 33"},
+      {"record_event", [](CommandWriter& to) { to.record_event(7, true); }, "record_event 7 1"},
+      {"wait_event", [](CommandWriter& to) { to.wait_event(7); }, "wait_event 7"},
+      {"free_event", [](CommandWriter& to) { to.free_event(7); }, "free_event 7"},
+      {"query_event", [](CommandWriter& to) { to.query_event(13, 7); }, "query_event 13 7"},
+      {"synchronize_event", [](CommandWriter& to) { to.synchronize_event(14, 7); },
+       "synchronize_event 14 7"},
+      {"elapsed_time", [](CommandWriter& to) { to.elapsed_time(15, 7, 8); }, "elapsed_time 15 7 8"},
+      {"record_stream", [](CommandWriter& to) { to.record_stream(kId, 2); },
+       "record_stream" + words({kId, 2})},
+      {"get_memory_statistics", [](CommandWriter& to) { to.get_memory_statistics(16); },
+       "get_memory_statistics 16"},
+      {"reset_peak_memory", [](CommandWriter& to) { to.reset_peak_memory(); }, "reset_peak_memory"},
+      {"empty_cache", [](CommandWriter& to) { to.empty_cache(); }, "empty_cache"},
   };
 }
 
@@ -154,7 +168,7 @@ TEST(CommandsTest, MalformedCommandsHaveAReason) {
   raw(0, "at least its head");
   raw(0x100, "unknown command kind 0");
   raw(0x1FF, "unknown command kind 255");
-  raw(0x110, "unknown command kind 16");
+  raw(0x11B, "unknown command kind 27");
   raw(0xFFFFFF03, "truncated");
 
   CommandWriter writer;
@@ -166,6 +180,8 @@ TEST(CommandsTest, MalformedCommandsHaveAReason) {
       {[&] { writer.read(1, 1, 0, kTooMuch); }, "range beyond the largest storage"},
       {[&] { writer.write_frames(1, 0, ~std::uint64_t{0}, 1); }, "range beyond"},
       {[&] { writer.write_frames(1, 0, 8, 65); }, "too many payload frames"},
+      {[&] { writer.use_stream(kStreamMax + 1); }, "stream number beyond the limit"},
+      {[&] { writer.record_stream(1, kStreamMax + 1); }, "stream number beyond the limit"},
       {[&] { writer.define_operator(1, 1, std::string(1025, 'x'), ""); }, "string of 1025 bytes"},
   };
   for (const auto& [append, reason] : cases) {

@@ -16,6 +16,7 @@ enum class Key : std::uint16_t {
   kClientVersion = 1,
   kTorchVersion = 2,
   kThreadCount = 3,
+  kDeviceIndex = 4,
   kEpoch = 16,
   kPlanCountMax = 17,
   kOperatorCountMax = 18,
@@ -23,6 +24,7 @@ enum class Key : std::uint16_t {
   kBytesInFlightMax = 20,
   kOperationsInFlightMax = 21,
   kDescription = 22,
+  kDeviceCount = 23,
 };
 
 void put_text(ByteWriter& writer, Key key, std::string_view text) {
@@ -89,18 +91,22 @@ std::vector<std::byte> encode(const Hello& hello) {
   put_text(writer, Key::kClientVersion, hello.client_version);
   put_text(writer, Key::kTorchVersion, hello.torch_version);
   put_number(writer, Key::kThreadCount, hello.thread_count);
+  // A machine of one device, the usual case, needs no words for it.
+  if (hello.device_index != 0) put_number(writer, Key::kDeviceIndex, hello.device_index);
   return finish(writer);
 }
 
 std::vector<std::byte> encode(const Welcome& welcome) {
   ByteWriter writer;
   put_version(writer, welcome.version_major, welcome.version_minor);
+  if (welcome.device_index != 0) put_number(writer, Key::kDeviceIndex, welcome.device_index);
   put_number(writer, Key::kEpoch, welcome.epoch);
   put_number(writer, Key::kPlanCountMax, welcome.limits.plan_count_max);
   put_number(writer, Key::kOperatorCountMax, welcome.limits.operator_count_max);
   put_number(writer, Key::kStorageSizeBytesMax, welcome.limits.storage_size_bytes_max);
   put_number(writer, Key::kBytesInFlightMax, welcome.limits.bytes_in_flight_max);
   put_number(writer, Key::kOperationsInFlightMax, welcome.limits.operations_in_flight_max);
+  if (welcome.device_count != 1) put_number(writer, Key::kDeviceCount, welcome.device_count);
   for (const auto& [key, value] : welcome.description) {
     std::string field = key;
     field.push_back('\0');
@@ -136,6 +142,9 @@ Hello decode_hello(std::span<const std::byte> bytes) {
       case Key::kThreadCount:
         hello.thread_count = number<std::uint32_t>(field);
         break;
+      case Key::kDeviceIndex:
+        hello.device_index = number<std::uint32_t>(field);
+        break;
       default:
         break;
     }
@@ -151,6 +160,12 @@ Welcome decode_welcome(std::span<const std::byte> bytes) {
   for_each_field(reader, [&](Key key, std::string_view field) {
     Limits& limits = welcome.limits;
     switch (key) {
+      case Key::kDeviceIndex:
+        welcome.device_index = number<std::uint32_t>(field);
+        break;
+      case Key::kDeviceCount:
+        welcome.device_count = number<std::uint32_t>(field);
+        break;
       case Key::kEpoch:
         welcome.epoch = number<std::uint64_t>(field);
         break;

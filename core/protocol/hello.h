@@ -22,6 +22,7 @@ struct Hello {
   std::string client_version{};    // of torch-remote, for messages and logs
   std::string torch_version{};     // of the client's torch, for messages and logs
   std::uint32_t thread_count = 0;  // intra-op threads on the executor; 0 leaves its default
+  std::uint32_t device_index = 0;  // which of the executor's devices
 };
 
 // What the executor accepts. The client checks before it sends.
@@ -40,6 +41,8 @@ struct Welcome {
   std::uint16_t version_minor = kVersionMinor;
   std::uint64_t epoch = 0;  // another value after every start of the executor
   Limits limits{};
+  std::uint32_t device_index = 0;  // the one that was asked for
+  std::uint32_t device_count = 1;  // how many the executor has
   // What the executor is: "executor", "device", "torch_version", "thread_count", "emulates", ...
   // Text for people and for the client's models; docs/PROTOCOL.md lists the keys.
   std::map<std::string, std::string> description{};

@@ -54,6 +54,20 @@ TEST(HelloTest, GoldenBytes) {
   EXPECT_EQ(refusal.reason, "full");
 }
 
+TEST(HelloTest, DevicesOfAMachineOfSeveral) {
+  Hello hello = kHello;
+  hello.device_index = 3;
+  EXPECT_EQ(decode_hello(expect_golden("hello_device", encode(hello))).device_index, 3u);
+  EXPECT_EQ(decode_hello(encode(kHello)).device_index, 0u);
+  Welcome welcome = sample_welcome();
+  welcome.device_index = 3;
+  welcome.device_count = 4;
+  const Welcome decoded = decode_welcome(expect_golden("welcome_device", encode(welcome)));
+  EXPECT_EQ(decoded.device_index, 3u);
+  EXPECT_EQ(decoded.device_count, 4u);
+  EXPECT_EQ(decode_welcome(encode(sample_welcome())).device_count, 1u);
+}
+
 TEST(HelloTest, UnknownKeysAreSkipped) {
   auto hello = encode(kHello);
   append_field(hello, 999, "from a later version");

@@ -20,7 +20,7 @@ Failure get_failure(ByteReader& reader) {
   Failure failure;
   failure.operation = reader.get<std::uint64_t>();
   failure.kind = reader.get<ErrorKind>();
-  if (failure.kind > ErrorKind::kProtocol) throw ProtocolError("unknown error kind");
+  if (failure.kind > ErrorKind::kAccelerator) throw ProtocolError("unknown error kind");
   failure.operator_name = reader.get_string(kNameSizeBytesMax);
   failure.message = reader.get_string(kMessageSizeBytesMax);
   return failure;
@@ -100,6 +100,16 @@ std::vector<DescribedOutput> get_outputs(ByteReader& reader) {
   return outputs;
 }
 
+Numbers get_numbers(ByteReader& reader) {
+  const auto count = reader.get_count<std::uint32_t>(12, kListElementsMax, "numbers");
+  Numbers numbers;
+  for (std::size_t i = 0; i < count; ++i) {
+    std::string name(reader.get_string(kNameSizeBytesMax));
+    numbers.insert_or_assign(std::move(name), reader.get<std::int64_t>());
+  }
+  return numbers;
+}
+
 void handle_bytes(ByteReader& reader, Token token, ReplyHandler& handler) {
   const auto frames = reader.get<std::uint32_t>();
   const auto size_bytes = reader.get<std::uint64_t>();
@@ -136,6 +146,9 @@ void for_each_reply(std::span<const std::byte> batch, ReplyHandler& handler) {
         break;
       case ReplyKind::kFailed:
         handler.failed(token, get_failure(reader));
+        break;
+      case ReplyKind::kNumbers:
+        handler.numbers(token, get_numbers(reader));
         break;
       default:
         throw ProtocolError("unknown reply kind " + std::to_string(static_cast<int>(kind)));
@@ -182,6 +195,16 @@ void ReplyWriter::failed(Token token, const Failure& failure) {
   writer_.put(ReplyKind::kFailed);
   writer_.put(token);
   put_failure(writer_, failure);
+}
+
+void ReplyWriter::numbers(Token token, const Numbers& numbers) {
+  writer_.put(ReplyKind::kNumbers);
+  writer_.put(token);
+  writer_.put(static_cast<std::uint32_t>(numbers.size()));
+  for (const auto& [name, value] : numbers) {
+    writer_.put_string(name);
+    writer_.put(value);
+  }
 }
 
 }  // namespace torch_remote::protocol

@@ -7,7 +7,8 @@
 //   failure         failure                                     an operation failed; sent once for
 //   each bytes           token:u32 frames:u32 size_bytes:u64         then the bytes: inline when
 //   frames is 0 outputs         token:u32 count:u32 described* generator state token:u32
-//   state:string synchronized    token:u32 failed          token:u32 failure
+//   state:string synchronized    token:u32 failed          token:u32 failure numbers
+//   token:u32 count:u32 (name:string value:i64)*
 //
 //   failure   := operation:u64 error_kind:u8 operator:string message:string
 //   described := kind:u8 ...    (see DescribedOutput::Kind)
@@ -15,6 +16,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,6 +60,9 @@ struct DescribedOutput {
   friend bool operator==(const DescribedOutput&, const DescribedOutput&) = default;
 };
 
+// Names in the order of their letters.
+using Numbers = std::map<std::string, std::int64_t>;
+
 // Appends replies to a batch. Not thread-safe.
 class ReplyWriter {
  public:
@@ -68,6 +73,7 @@ class ReplyWriter {
   void generator_state(Token token, std::span<const std::byte> state);
   void synchronized(Token token);
   void failed(Token token, const Failure& failure);
+  void numbers(Token token, const Numbers& numbers);
 
   void clear() { writer_.clear(); }
   bool empty() const { return writer_.empty(); }
@@ -89,6 +95,7 @@ class ReplyHandler {
   virtual void generator_state(Token token, std::span<const std::byte> state) = 0;
   virtual void synchronized(Token token) = 0;
   virtual void failed(Token token, Failure failure) = 0;
+  virtual void numbers(Token token, Numbers numbers) = 0;
 };
 
 // Throws ProtocolError at the first malformed reply; the ones before it have been handled.

@@ -36,6 +36,8 @@ std::vector<Sample> samples() {
        "generator_state 4 5"},
       {"synchronized", [](ReplyWriter& to) { to.synchronized(5); }, "synchronized 5"},
       {"failed", [](ReplyWriter& to) { to.failed(6, sample_failure()); }, "failed 6"},
+      {"numbers", [](ReplyWriter& to) { to.numbers(7, {{"reserved_bytes", 512}, {"a", -1}}); },
+       "numbers 7 a -1 reserved_bytes 512"},
   };
 }
 
@@ -95,14 +97,14 @@ TEST(RepliesTest, MalformedRepliesHaveAReason) {
                 testing::ThrowsMessage<ProtocolError>(testing::HasSubstr(reason)));
   };
   ByteWriter raw;
-  raw.put(std::uint8_t{7});
+  raw.put(std::uint8_t{8});
   raw.put(std::uint32_t{0});
-  expect_error(raw.bytes(), "unknown reply kind 7");
+  expect_error(raw.bytes(), "unknown reply kind 8");
 
   using Kind = DescribedOutput::Kind;
   const auto described = [&](DescribedOutput output) { writer.outputs(1, std::span(&output, 1)); };
   Failure of_unknown_kind = sample_failure();
-  of_unknown_kind.kind = static_cast<ErrorKind>(9);
+  of_unknown_kind.kind = static_cast<ErrorKind>(10);
   const std::pair<std::function<void()>, const char*> cases[] = {
       {[&] { writer.byte_frames(1, 8, 65); }, "too many payload frames"},
       {[&] { writer.byte_frames(1, ~std::uint64_t{0}, 0); }, "truncated"},

@@ -141,6 +141,25 @@ class CommandRecorder final : public CommandHandler {
     add("set_generator_state", generator, state);
   }
   void synchronize(Token token) override { add("synchronize", token); }
+  void use_stream(std::uint32_t stream) override { add("use_stream", stream); }
+  void record_event(EventId event, bool with_time) override {
+    add("record_event", event, with_time);
+  }
+  void wait_event(EventId event) override { add("wait_event", event); }
+  void free_event(EventId event) override { add("free_event", event); }
+  void query_event(Token token, EventId event) override { add("query_event", token, event); }
+  void synchronize_event(Token token, EventId event) override {
+    add("synchronize_event", token, event);
+  }
+  void elapsed_time(Token token, EventId start, EventId end) override {
+    add("elapsed_time", token, start, end);
+  }
+  void record_stream(TensorId id, std::uint32_t stream) override {
+    add("record_stream", id, stream);
+  }
+  void get_memory_statistics(Token token) override { add("get_memory_statistics", token); }
+  void reset_peak_memory() override { add("reset_peak_memory"); }
+  void empty_cache() override { add("empty_cache"); }
 
  private:
   static std::string text(std::uint64_t number) { return std::to_string(number); }
@@ -186,6 +205,10 @@ class ReplyRecorder final : public ReplyHandler {
   void failed(Token token, Failure failure) override {
     lines.push_back("failed " + std::to_string(token));
     failures.push_back(std::move(failure));
+  }
+  void numbers(Token token, Numbers numbers) override {
+    std::string& line = lines.emplace_back("numbers " + std::to_string(token));
+    for (const auto& [name, value] : numbers) line += " " + name + " " + std::to_string(value);
   }
 };
 

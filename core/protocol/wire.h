@@ -45,15 +45,27 @@ enum class CommandKind : std::uint8_t {
   kGetGeneratorState = 13,
   kSetGeneratorState = 14,
   kSynchronize = 15,
+  kUseStream = 16,  // what follows is done in the order of this stream
+  kRecordEvent = 17,
+  kWaitEvent = 18,
+  kFreeEvent = 19,
+  kQueryEvent = 20,
+  kSynchronizeEvent = 21,
+  kElapsedTime = 22,
+  kRecordStream = 23,  // a storage is used by a stream, too
+  kGetMemoryStatistics = 24,
+  kResetPeakMemory = 25,
+  kEmptyCache = 26,
 };
 
 enum class ReplyKind : std::uint8_t {
   kFailure = 1,         // an operation failed; unsolicited
   kBytes = 2,           // answers kRead: payload frames or inline bytes
-  kOutputs = 3,         // answers kCallAndDescribe
+  kOutputs = 3,         // answers kCallAndDescribe, kQueryEvent, kElapsedTime
   kGeneratorState = 4,  // answers kGetGeneratorState
-  kSynchronized = 5,    // answers kSynchronize
+  kSynchronized = 5,    // answers kSynchronize, kSynchronizeEvent
   kFailed = 6,          // answers any request whose operands or operation failed
+  kNumbers = 7,         // answers kGetMemoryStatistics
 };
 
 // What the caller should do about an error decides its kind: each becomes one Python exception
@@ -67,8 +79,9 @@ enum class ErrorKind : std::uint8_t {
   kOutOfMemory = 5,     // torch.OutOfMemoryError
   kLinearAlgebra = 6,   // torch.linalg.LinAlgError
   kUnknownOperator =
-      7,          // NotImplementedError: the executor lacks the operator or has another schema
-  kProtocol = 8,  // RuntimeError: malformed bytes; the session ends
+      7,             // NotImplementedError: the executor lacks the operator or has another schema
+  kProtocol = 8,     // RuntimeError: malformed bytes; the session ends
+  kAccelerator = 9,  // torch.AcceleratorError: the executor's device failed
 };
 
 enum class RefusalCode : std::uint16_t {
@@ -79,6 +92,10 @@ enum class RefusalCode : std::uint16_t {
   kUnavailable = 5,  // the executor can't be made (device missing, bad option)
   kEnding = 6,       // the executor is about to end
 };
+
+// Streams beside the default one, 0: as many as CUDA's pools hold, 32 of each priority.
+inline constexpr std::uint32_t kStreamsPerPriority = 32;
+inline constexpr std::uint32_t kStreamMax = 2 * kStreamsPerPriority;  // from 33 on: high priority
 
 // PyTorch's ScalarType numbers, which are stable across its versions (c10/core/ScalarType.h).
 using DataType = std::uint8_t;

@@ -43,7 +43,7 @@ void Link::say_hello(const protocol::Hello& hello,
   while (!open_) {
     Message message;
     try {
-      while (!open_ && channel_->receive(message)) open_ = handle_answer(message);
+      while (!open_ && channel_->receive(message)) open_ = handle_answer(message, hello);
     } catch (const protocol::ProtocolError& error) {
       throw ConnectError("what answers at " + endpoint_ +
                          " is no executor of torch-remote: " + error.what());
@@ -91,7 +91,7 @@ void Link::check_handshake() {
 }
 
 // True when the answer is the welcome.
-bool Link::handle_answer(const Message& message) {
+bool Link::handle_answer(const Message& message, const protocol::Hello& hello) {
   bytes_received_ += message.size_bytes();
   if (message.envelope.kind == MessageKind::kRefused) {
     throw ConnectError("the executor at " + endpoint_ +
@@ -99,11 +99,18 @@ bool Link::handle_answer(const Message& message) {
   }
   if (message.envelope.kind != MessageKind::kWelcome) return false;
   welcome_ = protocol::decode_welcome(message.body());
-  if (welcome_.version_major == protocol::kVersionMajor) return true;
-  throw ConnectError("the executor at " + endpoint_ + " speaks protocol version " +
-                     std::to_string(welcome_.version_major) + ", this client " +
-                     std::to_string(protocol::kVersionMajor) +
-                     ": install the same torch-remote on both sides");
+  if (welcome_.version_major != protocol::kVersionMajor) {
+    throw ConnectError("the executor at " + endpoint_ + " speaks protocol version " +
+                       std::to_string(welcome_.version_major) + ", this client " +
+                       std::to_string(protocol::kVersionMajor) +
+                       ": install the same torch-remote on both sides");
+  }
+  if (welcome_.device_index != hello.device_index) {
+    throw ConnectError("the executor at " + endpoint_ + " gave its device " +
+                       std::to_string(welcome_.device_index) + " instead of " +
+                       std::to_string(hello.device_index) + ": it knows of one device only");
+  }
+  return true;
 }
 
 void Link::send(Message message, std::uint32_t operations) {

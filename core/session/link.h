@@ -64,7 +64,7 @@ class Link {
                  const std::function<void(std::chrono::milliseconds)>& wait);
   void check_handshake();
   [[noreturn]] void throw_no_answer() const;
-  bool handle_answer(const transport::Message& message);
+  bool handle_answer(const transport::Message& message, const protocol::Hello& hello);
   void send_control(protocol::MessageKind kind, std::span<const std::byte> body = {});
   void transmit(transport::Message& message);
   void handle_message(transport::Message& message,

@@ -64,6 +64,12 @@ class LinkTest : public testing::Test {
   std::optional<Link> link_;
 };
 
+TEST_F(LinkTest, AnExecutorThatDoesNotKnowOfDevicesIsRefused) {
+  channel_->welcomes();
+  EXPECT_THAT([&] { link_->open({.device_index = 1}, [](std::chrono::milliseconds) {}); },
+              ThrowsMessage<ConnectError>(HasSubstr("gave its device 0 instead of 1")));
+}
+
 TEST_F(LinkTest, OpensWithAHello) {
   channel_->arrives({.kind = MessageKind::kAcknowledge});  // is no answer
   channel_->welcomes({.epoch = 5});

@@ -77,11 +77,18 @@ void Session::release() noexcept {
   batch_ = {};
 }
 
-Session::Turn Session::turn() {
+Session::Turn Session::turn(std::uint32_t stream) {
   Lock lock(mutex_);
   if (!has_room()) wait_for_room(lock);
   check_alive();
+  use_stream(stream);
   return Turn(*this, std::move(lock));
+}
+
+void Session::use_stream(std::uint32_t stream) {
+  if (stream == stream_) return;
+  batch_.use_stream(stream);
+  stream_ = stream;
 }
 
 void Session::free(TensorId id, std::uint64_t size_bytes) noexcept {
@@ -96,13 +103,15 @@ void Session::free(TensorId id, std::uint64_t size_bytes) noexcept {
   }
 }
 
-void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination) {
+void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
+                   std::uint32_t stream) {
   std::uint64_t done = 0;
   do {
     const std::uint64_t size_bytes =
         std::min<std::uint64_t>(destination.size() - done, kReadSizeBytesMax);
     Lock lock(mutex_);
     check_alive();
+    use_stream(stream);
     Pending pending(*this, destination.subspan(done, size_bytes));
     batch_.read(pending.token, id, offset_bytes + done, size_bytes);
     wait_for_reply(lock, pending);
@@ -110,14 +119,15 @@ void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte>
   } while (done < destination.size());
 }
 
-void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source) {
+void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
+                    std::uint32_t stream) {
   if (source.size() <= kInlineSizeBytesMax) {
-    const Turn turn = this->turn();
+    const Turn turn = this->turn(stream);
     batch_.write(id, offset_bytes, source);
     return;
   }
   for (std::uint64_t done = 0; done < source.size();) {
-    const Turn turn = this->turn();
+    const Turn turn = this->turn(stream);
     const std::uint64_t room = protocol::kPayloadFrameSizeBytes * 16;
     const auto part = source.subspan(done, std::min<std::uint64_t>(room, source.size() - done));
     if (payload_.size() + 16 > protocol::kPayloadFramesMax) flush();
@@ -139,19 +149,7 @@ void Session::synchronize() {
   Pending pending(*this);
   batch_.synchronize(pending.token);
   wait_for_reply(lock, pending);
-  if (unseen_failures_.empty()) return;
-  const Failure first = std::move(unseen_failures_.front());
-  unseen_failures_.clear();
-  raise(first);
-}
-
-std::vector<std::byte> Session::generator_state(std::uint64_t generator) {
-  Lock lock(mutex_);
-  check_alive();
-  Pending pending(*this);
-  batch_.get_generator_state(pending.token, generator);
-  wait_for_reply(lock, pending);
-  return std::move(pending.state);
+  raise_unseen();
 }
 
 void Session::add_observer(std::unique_ptr<SessionObserver> observer) {
@@ -165,11 +163,6 @@ SessionStatistics Session::statistics() {
   statistics.bytes_sent = link_.bytes_sent() + batch_.size_bytes() + payload_size_bytes_;
   statistics.bytes_received = link_.bytes_received();
   return statistics;
-}
-
-void Session::reset_peak() {
-  const Lock lock(mutex_);
-  statistics_.allocated_bytes_peak = statistics_.allocated_bytes;
 }
 
 }  // namespace torch_remote::session

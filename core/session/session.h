@@ -34,6 +34,8 @@
 
 namespace torch_remote::session {
 
+using protocol::EventId;
+
 struct SessionOptions {
   unsigned device = 0;  // 0-15, part of every tensor id
   protocol::Hello hello{};
@@ -69,28 +71,45 @@ class Session {
   // that nothing ever read.
   std::vector<protocol::Failure> close() noexcept;
 
-  // Takes the lock, after waiting for room while too much is in flight. Throws SessionLost.
-  Turn turn();
+  // Takes the lock, after waiting for room while too much is in flight. What the turn appends is
+  // done in the order of the stream. Throws SessionLost.
+  Turn turn(std::uint32_t stream = 0);
 
   // Drops a storage. Never waits and never throws: it runs inside destructors.
   void free(TensorId id, std::uint64_t size_bytes) noexcept;
 
   // Reads destination.size() bytes of a storage from offset_bytes on. One round trip.
   // Throws OperationError when the operation that made them failed.
-  void read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination);
+  void read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
+            std::uint32_t stream = 0);
 
   // Copies bytes into a storage; returns when the source may be changed.
-  void write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source);
+  void write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
+             std::uint32_t stream = 0);
 
-  // Waits until everything is executed; throws the first failure that nobody has seen yet.
+  // Waits until everything is executed, on all streams; throws the first failure that nobody has
+  // seen yet.
   void synchronize();
+
+  // Events have the caller's numbers. Never waits and never throws.
+  void free_event(EventId event) noexcept;
+  // One round trip each. Throw OperationError, for an event that was never recorded too.
+  bool query_event(EventId event);
+  // Waits until what the event stands for is computed; throws as synchronize() does.
+  void synchronize_event(EventId event);
+  double elapsed_time_ms(EventId start, EventId end);
+
+  // The executor's allocator, by PyTorch's names; empty where it has none. One round trip.
+  protocol::Numbers memory_statistics();
 
   std::vector<std::byte> generator_state(std::uint64_t generator);
 
   void add_observer(std::unique_ptr<SessionObserver> observer);
   const protocol::Welcome& welcome() const { return link_.welcome(); }
   SessionStatistics statistics();
+  // Here and on the executor.
   void reset_peak();
+  void empty_cache();
 
  private:
   struct Pending;
@@ -103,6 +122,11 @@ class Session {
   void wait_for_room(Lock& lock);
   void wait_for_reply(Lock& lock, Pending& pending);
   void wait_for_the_rest(Lock& lock);
+  template <typename Append>
+  void request(Pending& pending, Lock& lock, Append append);
+  template <typename Append>
+  void append_quietly(Append append) noexcept;
+  void use_stream(std::uint32_t stream);
   bool has_room() const;
   void check_alive() const;
   void end_session(const std::string& reason);
@@ -116,6 +140,7 @@ class Session {
   void keep_location(std::uint64_t operation);
   std::uint32_t location_of(std::uint64_t operation) const;
   [[noreturn]] void raise(const protocol::Failure& failure);
+  void raise_unseen();
 
   std::mutex mutex_;
   Link link_;
@@ -131,6 +156,8 @@ class Session {
   std::uint64_t flushes_ = 0;
   std::vector<std::uint32_t> locations_;  // of the operations in flight, by their number
   std::map<std::uint64_t, std::uint32_t> failed_locations_;  // of those that failed
+
+  std::uint32_t stream_ = 0;  // of what is appended
 
   protocol::Token next_token_ = 0;
   std::unordered_map<protocol::Token, Pending*> pending_;
@@ -179,6 +206,9 @@ class Session::Turn {
   void discard(TensorId provisional);
   void seed(std::uint64_t generator, std::uint64_t seed);
   void set_generator_state(std::uint64_t generator, std::span<const std::byte> state);
+  void record_event(EventId event, bool with_time);
+  void wait_event(EventId event);
+  void record_stream(TensorId id, std::uint32_t stream);
 
   // A call whose outputs only the executor can describe: waits for the description, without the
   // lock, which ends this turn. The outputs that are tensors have the ids provisional_id, + 1, ...

@@ -45,6 +45,7 @@ struct Session::Pending {
   std::span<std::byte> destination;
   std::vector<protocol::DescribedOutput> outputs;
   std::vector<std::byte> state;
+  protocol::Numbers numbers;
   std::optional<Failure> failure;
 };
 
@@ -102,6 +103,9 @@ class Session::Replies final : public protocol::ReplyHandler {
     session_.keep_location(failure.operation);
     session_.abandoned_outputs_.erase(token);
     if (Pending* pending = finish(token)) pending->failure = std::move(failure);
+  }
+  void numbers(Token token, protocol::Numbers numbers) override {
+    if (Pending* pending = finish(token)) pending->numbers = std::move(numbers);
   }
 
  private:

@@ -77,6 +77,13 @@ void Session::raise(const Failure& failure) {
   throw OperationError(failure, location_of(failure.operation));
 }
 
+void Session::raise_unseen() {
+  if (unseen_failures_.empty()) return;
+  const Failure first = std::move(unseen_failures_.front());
+  unseen_failures_.clear();
+  raise(first);
+}
+
 Session::Turn::~Turn() {
   if (!lock_.owns_lock() || session_->ended_) return;
   try {
@@ -150,6 +157,16 @@ void Session::Turn::seed(std::uint64_t generator, std::uint64_t seed) {
 
 void Session::Turn::set_generator_state(std::uint64_t generator, std::span<const std::byte> state) {
   session_->batch_.set_generator_state(generator, state);
+}
+
+void Session::Turn::record_event(EventId event, bool with_time) {
+  session_->batch_.record_event(event, with_time);
+}
+
+void Session::Turn::wait_event(EventId event) { session_->batch_.wait_event(event); }
+
+void Session::Turn::record_stream(TensorId id, std::uint32_t stream) {
+  session_->batch_.record_stream(id, stream);
 }
 
 }  // namespace torch_remote::session

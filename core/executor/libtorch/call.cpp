@@ -90,6 +90,9 @@ void Caller::run(const DecodedPlan& plan, Values& values) {
   }
   if (plan.runnable.substitute != nullptr) {
     plan.runnable.substitute(stack_, generators_.default_generator());
+  } else if (plan.runnable.draws_from_default) {
+    const DefaultGeneratorLoan loan(device_, generators_.default_generator());
+    plan.runnable.run.callBoxed(stack_);
   } else {
     plan.runnable.run.callBoxed(stack_);
   }

@@ -18,14 +18,6 @@ namespace torch_remote::executor::libtorch {
 using protocol::ErrorKind;
 using protocol::ProtocolError;
 
-namespace {
-
-void copy_bytes(void* destination, const void* source, std::size_t size_bytes) {
-  if (size_bytes != 0) std::memcpy(destination, source, size_bytes);
-}
-
-}  // namespace
-
 DeviceExecutor::DeviceExecutor(const LibtorchOptions& options, c10::Device device,
                                const protocol::Hello& hello)
     : options_(options),
@@ -99,17 +91,13 @@ void DeviceExecutor::free(TensorId id) noexcept { storages_.erase(id); }
 
 void DeviceExecutor::write(TensorId id, std::uint64_t offset_bytes,
                            std::span<const std::byte> bytes) {
-  translating_errors([&] {
-    copy_in(storages_.bytes(id, offset_bytes, bytes.size()), bytes.data(), bytes.size());
-  });
+  translating_errors([&] { copy_in(storages_.bytes(id, offset_bytes, bytes.size()), bytes); });
 }
 
 void DeviceExecutor::read(TensorId id, std::uint64_t offset_bytes,
                           std::span<std::byte> destination) {
-  translating_errors([&] {
-    copy_out(destination.data(), storages_.bytes(id, offset_bytes, destination.size()),
-             destination.size());
-  });
+  translating_errors(
+      [&] { copy_out(destination, storages_.bytes(id, offset_bytes, destination.size())); });
 }
 
 void DeviceExecutor::resize(TensorId id, TensorId new_id, std::uint64_t size_bytes) {
@@ -117,8 +105,7 @@ void DeviceExecutor::resize(TensorId id, TensorId new_id, std::uint64_t size_byt
     const std::uint64_t kept_size_bytes =
         std::min<std::uint64_t>(storages_.storage(id).nbytes(), size_bytes);
     storages_.allocate(new_id, size_bytes);
-    copy_within(storages_.bytes(new_id, 0, kept_size_bytes),
-                storages_.bytes(id, 0, kept_size_bytes), kept_size_bytes);
+    storages_.bytes(new_id, 0, kept_size_bytes).copy_(storages_.bytes(id, 0, kept_size_bytes));
     storages_.erase(id);
   });
 }
@@ -141,16 +128,13 @@ void DeviceExecutor::set_generator_state(std::uint64_t generator,
 // Everything has been computed when a call returns.
 void DeviceExecutor::synchronize() {}
 
-void DeviceExecutor::copy_in(void* destination, const void* source, std::size_t size_bytes) {
-  copy_bytes(destination, source, size_bytes);
+void DeviceExecutor::copy_in(const at::Tensor& destination, std::span<const std::byte> source) {
+  if (!source.empty()) std::memcpy(destination.mutable_data_ptr(), source.data(), source.size());
 }
 
-void DeviceExecutor::copy_out(void* destination, const void* source, std::size_t size_bytes) {
-  copy_bytes(destination, source, size_bytes);
-}
-
-void DeviceExecutor::copy_within(void* destination, const void* source, std::size_t size_bytes) {
-  copy_bytes(destination, source, size_bytes);
+void DeviceExecutor::copy_out(std::span<std::byte> destination, const at::Tensor& source) {
+  if (!destination.empty())
+    std::memcpy(destination.data(), source.const_data_ptr(), destination.size());
 }
 
 const DecodedPlan& DeviceExecutor::plan_of(std::uint32_t number, std::span<const std::byte> values,

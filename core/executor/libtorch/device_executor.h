@@ -8,11 +8,12 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <c10/core/InferenceMode.h>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "core/executor/executor.h"
+#include "core/executor/in_order_executor.h"
 #include "core/executor/libtorch/call.h"
 #include "core/executor/libtorch/decoded_plan.h"
 #include "core/executor/libtorch/generators.h"
@@ -21,12 +22,13 @@
 
 namespace torch_remote::executor::libtorch {
 
-class DeviceExecutor : public Executor {
+class DeviceExecutor : public InOrderExecutor {
  public:
   DeviceExecutor(const LibtorchOptions& options, c10::Device device, const protocol::Hello& hello);
 
   std::map<std::string, std::string> describe() const override;
   protocol::Limits limits() const override;
+  std::uint32_t device_count() const override { return options_.device_count; }
   void define_operator(std::uint32_t number, std::uint64_t schema_hash, std::string_view name,
                        std::string_view overload) override;
   void define_plan(const protocol::PlanDefinition& definition) override;
@@ -45,10 +47,12 @@ class DeviceExecutor : public Executor {
   void synchronize() override;
 
  protected:
-  // Between host memory and the device's, and within the device's; ordered with the calls.
-  virtual void copy_in(void* destination, const void* source, std::size_t size_bytes);
-  virtual void copy_out(void* destination, const void* source, std::size_t size_bytes);
-  virtual void copy_within(void* destination, const void* source, std::size_t size_bytes);
+  c10::Device device() const { return device_; }
+  StorageTable& storages() { return storages_; }
+
+  // Between host memory and the device's; ordered with the calls. The tensor is bytes of a storage.
+  virtual void copy_in(const at::Tensor& destination, std::span<const std::byte> source);
+  virtual void copy_out(std::span<std::byte> destination, const at::Tensor& source);
 
  private:
   const DecodedPlan& plan_of(std::uint32_t number, std::span<const std::byte> values,

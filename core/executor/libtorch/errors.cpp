@@ -47,6 +47,10 @@ void throw_translated() {
     fail(ErrorKind::kLinearAlgebra, error);
   } catch (const c10::OutOfMemoryError& error) {
     fail(ErrorKind::kOutOfMemory, error);
+  } catch (const c10::AcceleratorError& error) {
+    throw ExecutorError(ErrorKind::kAccelerator,
+                        std::string(error.what_without_backtrace()) +
+                            "\n  error code: " + std::to_string(error.get_error_code()));
   } catch (const c10::Error& error) {
     fail(is_failed_allocation(error.what_without_backtrace()) ? ErrorKind::kOutOfMemory
                                                               : ErrorKind::kRuntime,

@@ -115,7 +115,8 @@ void expect_failure(ErrorKind kind, const std::string& part_of_message, Action a
 
 class LibtorchExecutorTest : public testing::Test {
  protected:
-  LibtorchExecutorTest() : executor(libtorch_executor_factory()(protocol::Hello{})) {}
+  LibtorchExecutorTest() : LibtorchExecutorTest(libtorch_executor_factory()(protocol::Hello{})) {}
+  explicit LibtorchExecutorTest(std::unique_ptr<Executor> tested) : executor(std::move(tested)) {}
 
   void define(const char* name, const char* overload, std::vector<Argument> arguments,
               std::vector<Output> outputs, std::uint32_t plan = 0) {

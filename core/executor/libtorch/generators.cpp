@@ -3,10 +3,13 @@
 #include "core/executor/libtorch/generators.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 #include <cstring>
+#include <exception>
+#include <utility>
 
 #include "core/executor/executor.h"
 
@@ -17,8 +20,10 @@ namespace {
 constexpr std::size_t kGeneratorCountMax = 65536;
 
 at::Generator make_generator(c10::Device device) {
-  TORCH_CHECK(device.is_cpu(), "no generator for ", device);
-  return at::make_generator<at::CPUGeneratorImpl>(c10::default_rng_seed_val);
+  if (device.is_cpu()) return at::make_generator<at::CPUGeneratorImpl>(c10::default_rng_seed_val);
+  return at::globalContext()
+      .getAcceleratorHooksInterface(device.type())
+      .getNewGenerator(device.index());
 }
 
 }  // namespace
@@ -52,6 +57,44 @@ void Generators::set_state(std::uint64_t number, std::span<const std::byte> stat
   std::memcpy(bytes.mutable_data_ptr(), state.data(), state.size());
   at::Generator generator = get(number);
   generator.set_state(bytes);
+}
+
+namespace {
+
+std::mutex& loan_mutex() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+at::Tensor copy_state(at::Generator& from) {
+  const std::lock_guard lock(from.mutex());
+  return from.get_state();
+}
+
+void set_state(at::Generator& to, const at::Tensor& state) {
+  const std::lock_guard lock(to.mutex());
+  to.set_state(state);
+}
+
+}  // namespace
+
+DefaultGeneratorLoan::DefaultGeneratorLoan(c10::Device device, at::Generator generator)
+    : lock_(loan_mutex()),
+      device_default_(at::globalContext()
+                          .getAcceleratorHooksInterface(device.type())
+                          .getDefaultGenerator(device.index())),
+      generator_(std::move(generator)),
+      state_before_(copy_state(device_default_)) {
+  set_state(device_default_, copy_state(generator_));
+}
+
+DefaultGeneratorLoan::~DefaultGeneratorLoan() {
+  try {
+    set_state(generator_, copy_state(device_default_));
+    set_state(device_default_, state_before_);
+  } catch (const std::exception&) {
+    // A device that has failed: nothing of it will be used.
+  }
 }
 
 }  // namespace torch_remote::executor::libtorch

@@ -6,9 +6,11 @@
 #pragma once
 
 #include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -32,6 +34,22 @@ class Generators {
   c10::Device device_;
   at::Generator default_;
   std::unordered_map<std::uint64_t, at::Generator> others_;
+};
+
+// While it lives, an accelerator's default generator, which its kernels use that are given none,
+// is the session's: one session's at a time.
+class DefaultGeneratorLoan {
+ public:
+  DefaultGeneratorLoan(c10::Device device, at::Generator generator);
+  DefaultGeneratorLoan(const DefaultGeneratorLoan&) = delete;
+  DefaultGeneratorLoan& operator=(const DefaultGeneratorLoan&) = delete;
+  ~DefaultGeneratorLoan();
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+  at::Generator device_default_;
+  at::Generator generator_;
+  at::Tensor state_before_;
 };
 
 }  // namespace torch_remote::executor::libtorch

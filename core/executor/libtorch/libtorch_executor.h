@@ -17,6 +17,8 @@ namespace torch_remote::executor {
 
 struct LibtorchOptions {
   std::string device = "cpu";
+  // How many such devices clients may choose from. They differ in nothing but their number.
+  std::uint32_t device_count = 1;
   // Intra-op threads of a session whose hello asks for none; 0 leaves PyTorch's own default.
   std::uint32_t thread_count = 0;
   // The largest storage that a session may make.

@@ -168,7 +168,7 @@ RunnableOperator find_operator(std::string_view name, std::string_view overload,
 
   RunnableOperator found{.named = *handle,
                          .run = *handle,
-                         .substitute = find_substitute(shown),
+                         .substitute = find_substitute(shown, device),
                          .inserted_generator_position = std::nullopt};
   if (found.substitute != nullptr) return found;
   const std::string reason = denial(*handle, space, name.substr(colons + 2));
@@ -179,8 +179,12 @@ RunnableOperator find_operator(std::string_view name, std::string_view overload,
            device.str());
   }
   if (draws_without_generator(*handle) && !redirect_to_overload_with_generator(found)) {
-    refuse("the executor does not run " + shown +
-           ": it draws random numbers from no generator of the session's");
+    // A CPU's default generator is the whole process's; an accelerator's is only ours.
+    if (device.is_cpu()) {
+      refuse("the executor does not run " + shown +
+             ": it draws random numbers from no generator of the session's");
+    }
+    found.draws_from_default = true;
   }
   return found;
 }

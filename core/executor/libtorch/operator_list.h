@@ -27,6 +27,8 @@ struct RunnableOperator {
   SubstituteFunction substitute = nullptr;
   // Where run takes a generator that named does not have; it gets the session's default one.
   std::optional<std::size_t> inserted_generator_position;
+  // It draws from the device's own default generator, which has to be the session's meanwhile.
+  bool draws_from_default = false;
 
   std::string name() const;  // "aten::add.Tensor"
 };

@@ -59,9 +59,9 @@ void StorageTable::allocate(TensorId id, std::uint64_t size_bytes) {
                                                " bytes is larger than the executor's limit of " +
                                                std::to_string(storage_size_bytes_max_));
   }
-  insert(id, make_bytes(c10::Storage(
-                 c10::Storage::use_byte_size_t(), static_cast<std::int64_t>(size_bytes),
-                 allocator_->allocate(size_bytes), allocator_, /*resizable=*/true)));
+  c10::Storage storage(c10::Storage::use_byte_size_t(), static_cast<std::int64_t>(size_bytes),
+                       allocator_->allocate(size_bytes), allocator_, /*resizable=*/true);
+  insert(id, make_bytes(std::move(storage), 0, size_bytes));
 }
 
 void StorageTable::insert(TensorId id, at::Tensor tensor) {
@@ -69,7 +69,7 @@ void StorageTable::insert(TensorId id, at::Tensor tensor) {
   if (!is_new) throw ProtocolError("storage " + std::to_string(id) + " is made a second time");
 }
 
-void* StorageTable::bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
+at::Tensor StorageTable::bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
   const c10::Storage& whole = storage(id);
   if (size_bytes > whole.nbytes() || offset_bytes > whole.nbytes() - size_bytes) {
     throw ExecutorError(ErrorKind::kIndex,
@@ -77,7 +77,7 @@ void* StorageTable::bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t
                             std::to_string(size_bytes) + " more are not within the " +
                             std::to_string(whole.nbytes()) + " of storage " + std::to_string(id));
   }
-  return static_cast<std::byte*>(whole.mutable_data()) + offset_bytes;
+  return make_bytes(whole, offset_bytes, size_bytes);
 }
 
 const c10::Storage& StorageTable::storage(TensorId id) {
@@ -96,7 +96,7 @@ void StorageTable::forget_tensors(TensorId id) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) return;
   const c10::Storage storage = found->second.first.storage();
-  found->second = Entry{make_bytes(storage), at::Tensor()};
+  found->second = Entry{make_bytes(storage, 0, storage.nbytes()), at::Tensor()};
 }
 
 StorageTable::Entry& StorageTable::find(TensorId id) {
@@ -117,11 +117,14 @@ at::Tensor StorageTable::make_tensor(const c10::Storage& storage, std::uint64_t 
   return tensor;
 }
 
-at::Tensor StorageTable::make_bytes(c10::Storage storage) const {
-  const auto size_bytes = static_cast<std::int64_t>(storage.nbytes());
+at::Tensor StorageTable::make_bytes(c10::Storage storage, std::uint64_t offset_bytes,
+                                    std::uint64_t size_bytes) const {
   at::Tensor tensor = at::detail::make_tensor_base<c10::TensorImpl>(
       std::move(storage), keys_, c10::scalarTypeToTypeMeta(c10::kByte));
-  tensor.unsafeGetTensorImpl()->set_sizes_contiguous({size_bytes});
+  const std::int64_t size = static_cast<std::int64_t>(size_bytes), stride = 1;
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(c10::IntArrayRef(size),
+                                                      c10::IntArrayRef(stride),
+                                                      static_cast<std::int64_t>(offset_bytes));
   return tensor;
 }
 

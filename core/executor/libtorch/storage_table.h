@@ -34,8 +34,8 @@ class StorageTable {
   void insert(TensorId id, at::Tensor tensor);
   void erase(TensorId id) noexcept { entries_.erase(id); }
 
-  // Where the range lies. Writing there does not go through PyTorch.
-  void* bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes);
+  // The bytes of the range, as a tensor of uint8.
+  at::Tensor bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes);
   // The whole storage.
   const c10::Storage& storage(TensorId id);
   void rename(TensorId id, TensorId new_id);
@@ -54,7 +54,8 @@ class StorageTable {
   Entry& find(TensorId id);
   at::Tensor make_tensor(const c10::Storage& storage, std::uint64_t offset,
                          const PlannedTensor& planned) const;
-  at::Tensor make_bytes(c10::Storage storage) const;
+  at::Tensor make_bytes(c10::Storage storage, std::uint64_t offset_bytes,
+                        std::uint64_t size_bytes) const;
 
   c10::Device device_;
   c10::Allocator* allocator_;

@@ -12,12 +12,17 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <tuple>
 #include <utility>
 #include <vector>
+
+#include "core/executor/libtorch/attention.h"
 
 namespace torch_remote::executor::libtorch {
 namespace {
@@ -106,6 +111,32 @@ void attention_backward(torch::jit::Stack& stack, const at::Generator&) {
   replace(stack, std::move(query), std::move(key), std::move(value), /*attn_bias=*/at::Tensor());
 }
 
+Attention attention_of(torch::jit::Stack& stack, std::size_t first, std::size_t bias,
+                       std::size_t is_causal, std::size_t scale) {
+  return {.query = stack.at(first).toTensor(),
+          .key = stack.at(first + 1).toTensor(),
+          .value = stack.at(first + 2).toTensor(),
+          .bias = optional_tensor(stack.at(bias)),
+          .is_causal = stack.at(is_causal).toBool(),
+          .scale = stack.at(scale).toOptional<double>()};
+}
+
+void attention_from_parts(torch::jit::Stack& stack, const at::Generator&) {
+  const Attention attention = attention_of(stack, 0, 3, 5, 7);
+  auto [output, logsumexp] = attend(attention);
+  const at::Tensor none;
+  const std::int64_t length = attention.query.size(2), keys = attention.key.size(2);
+  replace(stack, std::move(output), std::move(logsumexp), none, none, length, keys, none, none,
+          none);
+}
+
+void attention_backward_from_parts(torch::jit::Stack& stack, const at::Generator&) {
+  const Attention attention = attention_of(stack, 1, 4, 13, 16);
+  auto [query, key, value] = attend_backward(attention, stack.at(0).toTensor(),
+                                             stack.at(6).toTensor(), stack.at(7).toTensor());
+  replace(stack, std::move(query), std::move(key), std::move(value), /*attn_bias=*/at::Tensor());
+}
+
 // ---- cells of recurrent networks ----
 // PyTorch has them for accelerators alone. The workspace is what the backward needs; only these
 // functions look into it.
@@ -186,7 +217,7 @@ struct Substitution {
   SubstituteFunction function;
 };
 
-constexpr std::array<Substitution, 9> kSubstitutions = {{
+constexpr std::array<Substitution, 9> kOnCpu = {{
     {"aten::native_dropout", native_dropout},
     {"aten::_thnn_fused_lstm_cell", lstm_cell},
     {"aten::_thnn_fused_lstm_cell_backward_impl", lstm_cell_backward},
@@ -198,13 +229,23 @@ constexpr std::array<Substitution, 9> kSubstitutions = {{
     {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
 }};
 
+constexpr std::array<Substitution, 4> kOnAccelerators = {{
+    {"aten::convolution_overrideable", convolution},
+    {"aten::convolution_backward_overrideable", convolution_backward},
+    {"aten::_scaled_dot_product_fused_attention_overrideable", attention_from_parts},
+    {"aten::_scaled_dot_product_fused_attention_overrideable_backward",
+     attention_backward_from_parts},
+}};
+
+SubstituteFunction find_in(std::span<const Substitution> substitutions, std::string_view name) {
+  const auto found = std::ranges::find(substitutions, name, &Substitution::name);
+  return found == substitutions.end() ? nullptr : found->function;
+}
+
 }  // namespace
 
-SubstituteFunction find_substitute(std::string_view name) {
-  for (const Substitution& substitution : kSubstitutions) {
-    if (substitution.name == name) return substitution.function;
-  }
-  return nullptr;
+SubstituteFunction find_substitute(std::string_view name, c10::Device device) {
+  return device.is_cpu() ? find_in(kOnCpu, name) : find_in(kOnAccelerators, name);
 }
 
 }  // namespace torch_remote::executor::libtorch

@@ -1,0 +1,85 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "core/executor/libtorch/attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/exp.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace torch_remote::executor::libtorch {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+at::Tensor widened(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kDouble ? tensor : tensor.to(at::kFloat);
+}
+
+double scale_of(const Attention& attention) {
+  return attention.scale.value_or(1.0 / std::sqrt(static_cast<double>(attention.query.size(-1))));
+}
+
+at::Tensor scores_of(const Attention& attention) {
+  at::Tensor scores =
+      at::matmul(widened(attention.query) * scale_of(attention), widened(attention.key).mT());
+  if (attention.bias && attention.bias->scalar_type() == at::kBool) {
+    scores.masked_fill_(attention.bias->logical_not(), kNever);
+  } else if (attention.bias) {
+    scores += *attention.bias;
+  }
+  if (attention.is_causal) {
+    const std::int64_t length = scores.size(-2), keys = scores.size(-1);
+    const at::Tensor later =
+        at::ones({length, keys}, scores.options().dtype(at::kBool)).triu(/*diagonal=*/1);
+    scores.masked_fill_(later, kNever);
+  }
+  return scores;
+}
+
+// A row of which nothing counts has no probabilities, and an output of zeros.
+at::Tensor probabilities_of(const at::Tensor& scores, const at::Tensor& logsumexp) {
+  const at::Tensor sums = logsumexp.unsqueeze(-1);
+  return at::exp(scores - sums).masked_fill_(sums == kNever, 0.0);
+}
+
+at::Tensor logsumexp_of(const at::Tensor& scores) {
+  const at::Tensor largest = scores.amax(-1, /*keepdim=*/true);
+  const at::Tensor shift = largest.masked_fill(largest == kNever, 0.0);
+  return (at::exp(scores - shift).sum(-1, /*keepdim=*/true).log() + shift).squeeze(-1);
+}
+
+}  // namespace
+
+std::tuple<at::Tensor, at::Tensor> attend(const Attention& attention) {
+  const at::Tensor scores = scores_of(attention);
+  at::Tensor logsumexp = logsumexp_of(scores);
+  const at::Tensor output =
+      at::matmul(probabilities_of(scores, logsumexp), widened(attention.value));
+  return {output.to(attention.query.scalar_type()), std::move(logsumexp)};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Attention& attention,
+                                                               const at::Tensor& output_gradient,
+                                                               const at::Tensor& output,
+                                                               const at::Tensor& logsumexp) {
+  const at::Tensor probabilities = probabilities_of(scores_of(attention), logsumexp);
+  const at::Tensor gradient = widened(output_gradient);
+  const at::Tensor value_gradient = at::matmul(probabilities.mT(), gradient);
+  // The gradient of a softmax needs the sum of probabilities times their gradients, which is the
+  // sum of output times its gradient.
+  const at::Tensor sums = (gradient * widened(output)).sum(-1, /*keepdim=*/true);
+  const at::Tensor scores_gradient = probabilities *
+                                     (at::matmul(gradient, widened(attention.value).mT()) - sums) *
+                                     scale_of(attention);
+  const at::Tensor query_gradient = at::matmul(scores_gradient, widened(attention.key));
+  const at::Tensor key_gradient = at::matmul(scores_gradient.mT(), widened(attention.query));
+  return {query_gradient.to(attention.query.scalar_type()),
+          key_gradient.to(attention.key.scalar_type()),
+          value_gradient.to(attention.value.scalar_type())};
+}
+
+}  // namespace torch_remote::executor::libtorch

@@ -1,0 +1,35 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// Attention from its parts, for devices without a fused kernel that this executor can name: needs
+// memory for all scores, computes in float at least, and draws no random numbers.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <optional>
+#include <tuple>
+
+namespace torch_remote::executor::libtorch {
+
+// query [..., L, E], key [..., S, E], value [..., S, V], bias broadcast to [..., L, S]: added to
+// the scores, or, if boolean, false where they don't count.
+struct Attention {
+  at::Tensor query;
+  at::Tensor key;
+  at::Tensor value;
+  std::optional<at::Tensor> bias;
+  bool is_causal = false;
+  std::optional<double> scale;  // default: 1 / sqrt(E)
+};
+
+// The output [..., L, V] in query's dtype, and the logarithm of each row's sum [..., L], in float
+// or double, from which the backward gets the probabilities again.
+std::tuple<at::Tensor, at::Tensor> attend(const Attention& attention);
+
+// The gradients of query, key and value.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Attention& attention,
+                                                               const at::Tensor& output_gradient,
+                                                               const at::Tensor& output,
+                                                               const at::Tensor& logsumexp);
+
+}  // namespace torch_remote::executor::libtorch

@@ -1,0 +1,101 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// What a session asks of the executor beside tensors: events, generators, memory.
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <utility>
+#include <vector>
+
+#include "core/protocol/bytes.h"
+#include "core/session/session.h"
+#include "core/session/session_replies.h"
+
+namespace torch_remote::session {
+
+using protocol::DescribedOutput;
+
+// Appends a command with the token of pending, and waits for its answer.
+template <typename Append>
+void Session::request(Pending& pending, Lock& lock, Append append) {
+  check_alive();
+  append(pending.token);
+  wait_for_reply(lock, pending);
+}
+
+// For what no session needs any more once it has ended.
+template <typename Append>
+void Session::append_quietly(Append append) noexcept {
+  const Lock lock(mutex_);
+  if (ended_) return;
+  try {
+    append();
+    flush_if_worthwhile();
+  } catch (const std::exception& error) {
+    end_session(error.what());
+  }
+}
+
+namespace {
+
+const DescribedOutput& only_output(const std::vector<DescribedOutput>& outputs,
+                                   DescribedOutput::Kind kind) {
+  if (outputs.size() != 1 || outputs.front().kind != kind)
+    throw protocol::ProtocolError("an event was answered by something else");
+  return outputs.front();
+}
+
+}  // namespace
+
+void Session::free_event(EventId event) noexcept {
+  append_quietly([&] { batch_.free_event(event); });
+}
+
+bool Session::query_event(EventId event) {
+  Lock lock(mutex_);
+  Pending pending(*this);
+  request(pending, lock, [&](Token token) { batch_.query_event(token, event); });
+  return only_output(pending.outputs, DescribedOutput::Kind::kBoolean).integer != 0;
+}
+
+void Session::synchronize_event(EventId event) {
+  Lock lock(mutex_);
+  Pending pending(*this);
+  request(pending, lock, [&](Token token) { batch_.synchronize_event(token, event); });
+  raise_unseen();
+}
+
+double Session::elapsed_time_ms(EventId start, EventId end) {
+  Lock lock(mutex_);
+  Pending pending(*this);
+  request(pending, lock, [&](Token token) { batch_.elapsed_time(token, start, end); });
+  return only_output(pending.outputs, DescribedOutput::Kind::kDouble).number;
+}
+
+std::vector<std::byte> Session::generator_state(std::uint64_t generator) {
+  Lock lock(mutex_);
+  Pending pending(*this);
+  request(pending, lock, [&](Token token) { batch_.get_generator_state(token, generator); });
+  return std::move(pending.state);
+}
+
+protocol::Numbers Session::memory_statistics() {
+  Lock lock(mutex_);
+  Pending pending(*this);
+  request(pending, lock, [&](Token token) { batch_.get_memory_statistics(token); });
+  return std::move(pending.numbers);
+}
+
+void Session::reset_peak() {
+  append_quietly([this] {
+    batch_.reset_peak_memory();
+    statistics_.allocated_bytes_peak = statistics_.allocated_bytes;
+  });
+}
+
+void Session::empty_cache() {
+  append_quietly([this] { batch_.empty_cache(); });
+}
+
+}  // namespace torch_remote::session
