@@ -13,7 +13,9 @@ import pytest
 import torch
 import torch_remote
 
-pytest.register_assert_rewrite("comparing", "programs")
+pytest.register_assert_rewrite("comparing", "programs", "protocol_client")
+
+from protocol_client import bystander, client, serving  # noqa: E402, F401 (fixtures)
 
 # Bits depend on the number of threads; one is the fastest for small tensors.
 torch.set_num_threads(1)
