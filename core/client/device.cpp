@@ -78,6 +78,8 @@ Device::Device(int index, std::unique_ptr<session::Session> session, std::shared
     : index_(index),
       executor_(std::move(executor)),
       session_(std::move(session)),
+      kernels_(session_->welcome().description.contains("allocator") ? Kernels::kAccelerator
+                                                                     : Kernels::kCpu),
       plan_table_(session_->welcome().limits.plan_count_max),
       plans_(plan_table_.capacity()) {}
 

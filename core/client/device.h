@@ -48,6 +48,8 @@ class Device {
     return *session_;
   }
 
+  Kernels kernels() const { return kernels_; }
+
   // The members below are guarded by the session's lock: use them within a Turn.
   session::PlanTable& plan_table() { return plan_table_; }
   std::shared_ptr<const ClientPlan>& plan(std::uint32_t number) { return plans_[number]; }
@@ -62,6 +64,7 @@ class Device {
   int index_;
   std::shared_ptr<void> executor_;  // an in-process executor, which has to outlive the session
   std::unique_ptr<session::Session> session_;
+  Kernels kernels_;
   session::PlanTable plan_table_;
   std::vector<std::shared_ptr<const ClientPlan>> plans_;
   std::vector<bool> defined_operators_;

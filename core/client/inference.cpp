@@ -175,8 +175,9 @@ std::shared_ptr<ClientPlan> infer_by_meta(const OperatorRecord& record,
 }  // namespace
 
 std::shared_ptr<ClientPlan> infer_plan(const OperatorRecord& record,
-                                       c10::ArrayRef<c10::IValue> arguments) {
+                                       c10::ArrayRef<c10::IValue> arguments, Kernels kernels) {
   auto plan = std::make_shared<ClientPlan>();
+  plan->kernels = kernels;
   if (record.shape_rule() != nullptr && record.shape_rule()(arguments, *plan)) return plan;
   if (record.needs_no_inference()) {
     add_written_arguments(*plan, record);

@@ -22,6 +22,13 @@ bool parameters_are_mixed(Arguments parameters, const at::Tensor& input) {
   });
 }
 
+// Of the mean and the like. CUDA's kernels keep them in the type in which they add up.
+c10::ScalarType statistics_dtype(const at::Tensor& input, bool is_mixed, const ClientPlan& plan) {
+  const bool widens = is_mixed || plan.kernels == Kernels::kAccelerator;
+  return widens && c10::isReducedFloatingType(input.scalar_type()) ? c10::ScalarType::Float
+                                                                   : input.scalar_type();
+}
+
 // The layout that CPU's normalizations give their output.
 c10::MemoryFormat output_format(const at::Tensor& input) {
   return input.is_contiguous() ? c10::MemoryFormat::Contiguous : input.suggest_memory_format();
@@ -34,11 +41,11 @@ bool normalized_batch(Arguments arguments, std::int64_t statistics_size, ClientP
   if (input.dim() < 2) return false;
   const bool is_mixed = parameters_are_mixed(arguments.slice(1, 4), input);
   if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
-  const c10::ScalarType statistics_dtype = is_mixed ? c10::ScalarType::Float : input.scalar_type();
+  const c10::ScalarType dtype = statistics_dtype(input, is_mixed, plan);
   const std::array<std::int64_t, 1> statistics = {statistics_size};
   add_in_format(plan, input.sizes(), output_format(input), input.scalar_type());
-  add_contiguous(plan, statistics, statistics_dtype);
-  add_contiguous(plan, statistics, statistics_dtype);
+  add_contiguous(plan, statistics, dtype);
+  add_contiguous(plan, statistics, dtype);
   return true;
 }
 
@@ -55,10 +62,10 @@ bool layer_norm(Arguments arguments, ClientPlan& plan) {
   if (input.sizes().slice(outer) != c10::IntArrayRef(arguments[1].toIntVector())) return false;
   c10::SmallVector<std::int64_t, 5> statistics(input.sizes().begin(), input.sizes().end());
   for (std::size_t i = outer; i < statistics.size(); ++i) statistics[i] = 1;
-  const c10::ScalarType statistics_dtype = is_mixed ? c10::ScalarType::Float : input.scalar_type();
+  const c10::ScalarType dtype = statistics_dtype(input, is_mixed, plan);
   add_contiguous(plan, input.sizes(), input.scalar_type());
-  add_contiguous(plan, statistics, statistics_dtype);
-  add_contiguous(plan, statistics, statistics_dtype);
+  add_contiguous(plan, statistics, dtype);
+  add_contiguous(plan, statistics, dtype);
   return true;
 }
 

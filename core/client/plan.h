@@ -25,6 +25,9 @@ struct PlannedReturn {
   std::int64_t value = 0;  // kArgument: which; kList: how many of the tensors; kInteger: the value
 };
 
+// Whose kernels the executor runs: their results differ in dtypes here and there.
+enum class Kernels : std::uint8_t { kCpu, kAccelerator };
+
 struct ClientPlan {
   std::vector<PlannedReturn> returns;
   std::vector<PlannedTensor> tensors;  // the fresh ones, in the order of the returns
@@ -35,6 +38,7 @@ struct ClientPlan {
   };
   std::vector<Resize> resizes;
   bool describes_outputs = false;  // only the executor can know the outputs
+  Kernels kernels = Kernels::kCpu;
 };
 
 }  // namespace torch_remote::client

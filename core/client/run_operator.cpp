@@ -68,7 +68,7 @@ class Call {
     {
       const Session::Turn ended = std::move(first_turn);
     }
-    const Plan plan = infer_plan(record_, arguments_);
+    const Plan plan = infer_plan(record_, arguments_, device_->kernels());
     if (!plan->resizes.empty()) {
       resize_arguments(*plan);
       return std::nullopt;

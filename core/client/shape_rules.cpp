@@ -37,6 +37,7 @@ bool dropout(Arguments arguments, ClientPlan& plan) {
 // function gives the last three as CUDA has them. CPU's kernel leaves out what its fast path for
 // sums and, unless there may be a gradient, its backward don't need.
 bool any_embedding_bag(Arguments arguments, bool may_have_gradient, ClientPlan& plan) {
+  if (plan.kernels == Kernels::kAccelerator) return false;
   constexpr std::int64_t kSum = 0, kMax = 2;
   const at::Tensor& weight = arguments[0].toTensor();
   const at::Tensor& indices = arguments[1].toTensor();

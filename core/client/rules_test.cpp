@@ -1,0 +1,41 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// Results whose dtype depends on whose kernels compute them.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/core/ScalarType.h>
+#include <gtest/gtest.h>
+#include <vector>
+
+#include "core/client/rule_functions.h"
+
+namespace torch_remote::client {
+namespace {
+
+using c10::ScalarType;
+
+std::vector<ScalarType> dtypes_of_layer_norm(ScalarType input, ScalarType weight, Kernels kernels) {
+  const std::vector<c10::IValue> arguments{at::empty({2, 3}, input), std::vector<std::int64_t>{3},
+                                           at::empty({3}, weight), at::empty({3}, weight), 1e-5};
+  ClientPlan plan;
+  plan.kernels = kernels;
+  EXPECT_TRUE(rules::layer_norm(arguments, plan));
+  std::vector<ScalarType> dtypes;
+  for (const PlannedTensor& tensor : plan.tensors) dtypes.push_back(tensor.dtype);
+  return dtypes;
+}
+
+TEST(RulesTest, StatisticsOfNormalizationsAreWideOnAccelerators) {
+  const auto dtypes = [](ScalarType output, ScalarType statistics) {
+    return std::vector{output, statistics, statistics};
+  };
+  constexpr ScalarType kHalf = ScalarType::BFloat16, kFloat = ScalarType::Float;
+  EXPECT_EQ(dtypes_of_layer_norm(kHalf, kHalf, Kernels::kCpu), dtypes(kHalf, kHalf));
+  EXPECT_EQ(dtypes_of_layer_norm(kHalf, kFloat, Kernels::kCpu), dtypes(kHalf, kFloat));
+  EXPECT_EQ(dtypes_of_layer_norm(kHalf, kHalf, Kernels::kAccelerator), dtypes(kHalf, kFloat));
+  EXPECT_EQ(dtypes_of_layer_norm(kFloat, kFloat, Kernels::kAccelerator), dtypes(kFloat, kFloat));
+}
+
+}  // namespace
+}  // namespace torch_remote::client
