@@ -92,6 +92,17 @@ bool index_select(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
+// normal_(self, mean, std, generator?). PyTorch's own function is Python, whose first call imports
+// its compiler: a second, for what is often a program's first operation.
+bool normal_in_place(Arguments arguments, ClientPlan& plan) {
+  const double deviation = arguments[2].toDouble();
+  TORCH_CHECK(deviation >= 0.0, "normal expects std >= 0.0, but found std ", deviation);
+  const c10::ScalarType dtype = arguments[0].toTensor().scalar_type();
+  if (!c10::isFloatingType(dtype) && !c10::isComplexType(dtype)) return false;
+  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
+  return true;
+}
+
 // mm(self, mat2), bmm(self, mat2), baddbmm(self, batch1, batch2, ...): only the check that the meta
 // functions leave to the kernels.
 bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
@@ -105,7 +116,7 @@ bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
   return false;
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 19> kRules = {{
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 20> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_dropout", &dropout},
     {"aten::native_batch_norm", &rules::batch_norm},
@@ -114,6 +125,7 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 19> kRules = {{
     {"aten::_embedding_bag", &embedding_bag},
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
     {"aten::index_select", &index_select},
+    {"aten::normal_", &normal_in_place},
     {"aten::mm", &check_matrix_product},
     {"aten::bmm", &check_matrix_product},
     {"aten::baddbmm", &check_matrix_product},

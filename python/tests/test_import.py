@@ -53,6 +53,33 @@ def test_importing_again_changes_nothing() -> None:
     assert output_of(program, options=("-W", "error")) == "3.0"
 
 
+def test_a_first_training_step_does_not_load_pytorchs_compiler() -> None:
+    """Its import takes a second; PyTorch's Python functions for shapes bring it."""
+    program = """
+        import sys, torch, torch_remote
+        device = torch_remote.emulate("T4")
+        x, y = torch.randn(4, 8, device=device), torch.randint(3, (4,), device=device)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.ReLU(), torch.nn.Dropout(),
+            torch.nn.Linear(8, 3),
+        ).to(device)
+        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter -= 0.1 * parameter.grad
+        assert loss.item() > 0
+        try:
+            x.new_empty(7).normal_(0, -1)
+        except RuntimeError as error:
+            print(error)
+        print("torch._dynamo" in sys.modules)
+    """
+    told = output_of(program).splitlines()
+    assert "normal expects std >= 0.0, but found std -1" in told
+    assert told[-1] == "False"
+
+
 def test_public_names_exist() -> None:
     assert {"GPU_TYPES", "connect", "emulate", "machine", "machines", "stats"} <= set(
         torch_remote.__all__
