@@ -69,6 +69,27 @@ bool layer_norm(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
+// native_layer_norm_backward(grad_out, input, normalized_shape, mean, rstd, weight?, bias?,
+// output_mask) -> (grad_input, grad_weight, grad_bias), each like what it is the gradient of
+bool layer_norm_backward(Arguments arguments, ClientPlan& plan) {
+  constexpr std::array<std::size_t, 3> kSources = {1, 5, 6};
+  const auto mask = arguments[7].toBoolList();
+  if (mask.size() != kSources.size()) return false;
+  for (std::size_t i = 0; i < kSources.size(); ++i) {
+    const c10::IValue& source = arguments[kSources[i]];
+    if (mask[i] && !(source.isTensor() && source.toTensor().defined())) return false;
+  }
+  for (std::size_t i = 0; i < kSources.size(); ++i) {
+    if (mask[i]) {
+      const at::Tensor& source = arguments[kSources[i]].toTensor();
+      add_contiguous(plan, source.sizes(), source.scalar_type());
+    } else {
+      add_undefined(plan);
+    }
+  }
+  return true;
+}
+
 // native_batch_norm(input, weight?, bias?, running_mean?, running_var?, training, ...) ->
 // (output, save_mean, save_invstd); the kernels give empty statistics where there was no training,
 // the meta function does not.

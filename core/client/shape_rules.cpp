@@ -20,15 +20,58 @@ namespace {
 
 using rules::Arguments;
 
+// Of the result of an operation on each element by itself.
+std::vector<std::int64_t> elementwise_strides(const at::Tensor& input) {
+  return input.is_non_overlapping_and_dense()
+             ? input.strides().vec()
+             : at::infer_dense_strides(input.sizes(), input.strides());
+}
+
+// PyTorch's own functions for relu, normal_ and some backwards are Python, whose first call
+// imports its compiler: a second, for what is often among a program's first operations.
+bool relu(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  if (input.scalar_type() == c10::ScalarType::Bool || c10::isComplexType(input.scalar_type()))
+    return false;
+  add_tensor(plan, input.sizes(), elementwise_strides(input), input.scalar_type());
+  return true;
+}
+
+bool relu_in_place(Arguments arguments, ClientPlan& plan) {
+  const c10::ScalarType dtype = arguments[0].toTensor().scalar_type();
+  if (dtype == c10::ScalarType::Bool || c10::isComplexType(dtype)) return false;
+  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
+  return true;
+}
+
+// normal_(self, mean, std, generator?)
+bool normal_in_place(Arguments arguments, ClientPlan& plan) {
+  const double deviation = arguments[2].toDouble();
+  TORCH_CHECK(deviation >= 0.0, "normal expects std >= 0.0, but found std ", deviation);
+  const c10::ScalarType dtype = arguments[0].toTensor().scalar_type();
+  if (!c10::isFloatingType(dtype) && !c10::isComplexType(dtype)) return false;
+  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
+  return true;
+}
+
 // native_dropout(input, p, train?) -> (output, mask)
 bool dropout(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
-  const std::vector<std::int64_t> strides =
-      input.is_non_overlapping_and_dense()
-          ? input.strides().vec()
-          : at::infer_dense_strides(input.sizes(), input.strides());
+  const std::vector<std::int64_t> strides = elementwise_strides(input);
   add_tensor(plan, input.sizes(), strides, input.scalar_type());
   add_tensor(plan, input.sizes(), strides, c10::ScalarType::Bool);
+  return true;
+}
+
+// native_dropout_backward(grad_output, mask, scale)
+bool dropout_backward(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& gradient = arguments[0].toTensor();
+  const at::Tensor& mask = arguments[1].toTensor();
+  if (mask.sizes() != gradient.sizes() || mask.strides() != gradient.strides() ||
+      !c10::isFloatingType(gradient.scalar_type())) {
+    return false;
+  }
+  add_tensor(plan, gradient.sizes(), elementwise_strides(gradient), gradient.scalar_type());
   return true;
 }
 
@@ -92,17 +135,6 @@ bool index_select(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
-// normal_(self, mean, std, generator?). PyTorch's own function is Python, whose first call imports
-// its compiler: a second, for what is often a program's first operation.
-bool normal_in_place(Arguments arguments, ClientPlan& plan) {
-  const double deviation = arguments[2].toDouble();
-  TORCH_CHECK(deviation >= 0.0, "normal expects std >= 0.0, but found std ", deviation);
-  const c10::ScalarType dtype = arguments[0].toTensor().scalar_type();
-  if (!c10::isFloatingType(dtype) && !c10::isComplexType(dtype)) return false;
-  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
-  return true;
-}
-
 // mm(self, mat2), bmm(self, mat2), baddbmm(self, batch1, batch2, ...): only the check that the meta
 // functions leave to the kernels.
 bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
@@ -116,9 +148,11 @@ bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
   return false;
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 20> kRules = {{
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 24> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
+    {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
+    {"aten::native_dropout_backward", &dropout_backward},
     {"aten::native_batch_norm", &rules::batch_norm},
     {"aten::_native_batch_norm_legit", &rules::batch_norm},
     {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},
@@ -126,6 +160,8 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 20> kRules = {{
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
     {"aten::index_select", &index_select},
     {"aten::normal_", &normal_in_place},
+    {"aten::relu", &relu},
+    {"aten::relu_", &relu_in_place},
     {"aten::mm", &check_matrix_product},
     {"aten::bmm", &check_matrix_product},
     {"aten::baddbmm", &check_matrix_product},
