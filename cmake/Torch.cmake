@@ -10,13 +10,16 @@ include_guard()
 
 find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
 
-# Looks the folder up without importing torch, which would take seconds.
-execute_process(
-  COMMAND ${Python_EXECUTABLE} -c
-    "import importlib.util; print(importlib.util.find_spec('torch').submodule_search_locations[0])"
-  OUTPUT_VARIABLE torch_dir
-  OUTPUT_STRIP_TRAILING_WHITESPACE
-  ERROR_QUIET)
+set(torch_dir ${TORCH_REMOTE_TORCH_DIR})
+if(NOT torch_dir)
+  # Looks the folder up without importing torch, which would take seconds.
+  execute_process(
+    COMMAND ${Python_EXECUTABLE} -c
+      "import importlib.util; print(importlib.util.find_spec('torch').submodule_search_locations[0])"
+    OUTPUT_VARIABLE torch_dir
+    OUTPUT_STRIP_TRAILING_WHITESPACE
+    ERROR_QUIET)
+endif()
 if(NOT EXISTS "${torch_dir}/version.py")
   message(FATAL_ERROR "${Python_EXECUTABLE} has no torch. Install it there: pip install 'torch>=2.11'")
 endif()
@@ -39,11 +42,12 @@ foreach(library IN ITEMS c10 torch_cpu torch torch_python)
 endforeach()
 
 # An imported target's include folders are system folders: our warnings stop at torch's headers.
+# libtorch itself is not among the libraries: it has nothing but the names of all the others, so that a program linked
+# with a CUDA build's would load CUDA's gigabyte, or fail without it.
 add_library(torch_remote::torch INTERFACE IMPORTED)
 target_include_directories(torch_remote::torch INTERFACE
   ${TORCH_INCLUDE_DIR} ${TORCH_INCLUDE_DIR}/torch/csrc/api/include)
-target_link_libraries(torch_remote::torch INTERFACE
-  torch_remote::libtorch torch_remote::libtorch_cpu torch_remote::libc10)
+target_link_libraries(torch_remote::torch INTERFACE torch_remote::libtorch_cpu torch_remote::libc10)
 if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
   # A CUDA wheel's libraries find CUDA's at run time, through paths of their own that the linker doesn't follow.
   target_link_options(torch_remote::torch INTERFACE LINKER:--allow-shlib-undefined)

@@ -50,7 +50,9 @@ target_link_libraries(_C PRIVATE torch_remote_interpreter_frames torch_remote_cl
 
 file(GLOB executor_sources CONFIGURE_DEPENDS core/executor/program/*.cpp)
 add_executable(torch-remote-executor ${executor_sources})
-target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_executor torch_remote_emulator)
+target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_executor torch_remote_emulator ${CMAKE_DL_LIBS})
+
+include(Cuda)
 
 foreach(target IN ITEMS _C torch-remote-executor)
   target_compile_definitions(${target} PRIVATE TORCH_REMOTE_VERSION="${PROJECT_VERSION}")
@@ -74,13 +76,22 @@ set_target_properties(_C PROPERTIES INSTALL_RPATH ${origin}/../torch/lib)
 set_target_properties(torch-remote-executor PROPERTIES INSTALL_RPATH ${origin}/../../torch/lib)
 
 set(package_dir ${CMAKE_CURRENT_BINARY_DIR}/torch_remote)
+set(program_dir ${CMAKE_CURRENT_BINARY_DIR}/bin)
 if(TORCH_REMOTE_INPLACE)
   set(package_dir ${PROJECT_SOURCE_DIR}/python/torch_remote)
+  set(program_dir ${package_dir}/bin)
 endif()
 set_target_properties(_C PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${package_dir})
-set_target_properties(torch-remote-executor PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${package_dir}/bin)
+set_target_properties(torch-remote-executor PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${program_dir})
 file(CONFIGURE OUTPUT ${package_dir}/_build_info.py CONTENT "${BUILD_INFO}" @ONLY)
 
 install(TARGETS _C LIBRARY DESTINATION torch_remote)
 install(TARGETS torch-remote-executor RUNTIME DESTINATION torch_remote/bin)
 install(FILES ${package_dir}/_build_info.py DESTINATION torch_remote)
+
+if(TARGET torch_remote_cuda)
+  # The program looks for it beside itself.
+  set_target_properties(torch_remote_cuda PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${program_dir}
+    INSTALL_RPATH ${origin}/../../torch/lib PRECOMPILE_HEADERS_REUSE_FROM torch_remote_precompiled)
+  install(TARGETS torch_remote_cuda LIBRARY DESTINATION torch_remote/bin)
+endif()

@@ -18,7 +18,9 @@ machine alone.
 
   --bind ENDPOINT         where to listen, for example tcp://127.0.0.1:5555 or ipc:///tmp/executor;
                           port 0 picks a free one (default: tcp://127.0.0.1:0)
-  --device cpu|null       what computes; null computes nothing (default: cpu)
+  --device cpu|cuda|null  what computes: the processor, NVIDIA GPUs, or nothing (default: cpu)
+  --device-count N        how many such devices clients may choose from (default: 1); with cuda
+                          there are as many as there are GPUs
   --emulate GPU           tells clients that this is a GPU of that type, for example T4 or A100-80GB
   --threads N             threads of an operation, for clients that ask for no number
   --storage-limit SIZE    the largest single storage, in bytes or like 8GiB
@@ -81,10 +83,14 @@ constexpr Option kOptions[] = {
     {"--bind", true, [](CommandLine& line, std::string_view value) { line.endpoint = value; }},
     {"--device", true,
      [](CommandLine& line, std::string_view value) {
-       if (value != "cpu" && value != "null") {
-         throw UsageError("--device takes cpu or null, not \"" + std::string(value) + "\"");
+       if (value != "cpu" && value != "cuda" && value != "null") {
+         throw UsageError("--device takes cpu, cuda or null, not \"" + std::string(value) + "\"");
        }
        line.device = value;
+     }},
+    {"--device-count", true,
+     [](CommandLine& line, std::string_view value) {
+       line.device_count = static_cast<std::uint32_t>(parse_number("--device-count", value, 128));
      }},
     {"--emulate", true,
      [](CommandLine& line, std::string_view value) { line.emulated = &gpu_model(value); }},

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -22,6 +23,7 @@ struct UsageError : std::runtime_error {
 struct CommandLine {
   std::string endpoint = "tcp://127.0.0.1:0";
   std::string device = "cpu";
+  std::optional<std::uint32_t> device_count;
   const GpuModel* emulated = nullptr;
   std::uint32_t thread_count = 0;
   std::uint64_t storage_size_bytes_max = protocol::kStorageSizeBytesMax;

@@ -23,6 +23,7 @@
 #include "core/executor/libtorch/libtorch_executor.h"
 #include "core/executor/null_executor.h"
 #include "core/executor/program/command_line.h"
+#include "core/executor/program/cuda_plugin.h"
 #include "core/executor/program/key_files.h"
 #include "core/executor/server.h"
 #include "core/transport/endpoint.h"
@@ -73,12 +74,15 @@ void stop_on_closed_input() {
 // ---- serving ----
 
 ExecutorFactory make_factory(const CommandLine& line) {
-  if (line.device == "null") return null_executor_factory();
+  const std::uint32_t device_count = line.device_count.value_or(1);
+  if (line.device == "null") return null_executor_factory(device_count);
   LibtorchOptions options;
   options.device = line.device;
+  options.device_count = device_count;
   options.thread_count = line.thread_count;
   options.storage_size_bytes_max = line.storage_size_bytes_max;
   if (line.emulated != nullptr) options.description["emulates"] = line.emulated->type;
+  if (line.device == "cuda") return load_cuda_factory(options);
   return libtorch_executor_factory(std::move(options));
 }
 
@@ -112,8 +116,10 @@ void serve(CommandLine line) {
     throw UsageError(
         "--bind takes a tcp or ipc endpoint: nothing else can reach this process by inproc");
   }
-  if (line.emulated != nullptr && line.device == "null")
+  if (line.emulated != nullptr && line.device != "cpu")
     throw UsageError("--emulate needs --device cpu");
+  if (line.device_count && line.device == "cuda")
+    throw UsageError("--device-count is for cpu and null: with cuda, clients may choose any GPU");
   line.server.keys = read_server_keys(line.secret_key_file, line.authorized_keys_file);
   stop_on_signals();
   if (line.exit_with_parent) stop_on_closed_input();
