@@ -150,6 +150,71 @@ def test_memory_functions(make_emulator: Callable[..., torch.device]) -> None:
     assert torch.remote.mem_get_info(device) == (total - x.nbytes, total)
     assert torch.remote.memory_reserved(device) == torch.remote.memory_allocated(device) == x.nbytes
     assert torch.remote.max_memory_reserved(device) == x.nbytes
+    del x
+    numbers = torch.remote.memory_stats(device)
+    assert numbers["allocated_bytes.all.current"] == 0
+    assert numbers["reserved_bytes.all.peak"] == 4000
+    assert (numbers["free_bytes"], numbers["total_bytes"]) == (total, total)
+    torch.remote.empty_cache()
+    torch.remote.reset_peak_memory_stats(device)
+    assert torch.remote.max_memory_allocated(device) == 0
+
+
+def test_an_executor_with_an_allocator_is_asked(
+    emulator: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def numbers(index: int) -> dict[str, int]:
+        asked.append(index)
+        return {
+            "allocated_bytes.all.current": 1,
+            "allocated_bytes.all.peak": 2,
+            "reserved_bytes.all.current": 3,
+            "reserved_bytes.all.peak": 4,
+            "free_bytes": 5,
+            "total_bytes": 6,
+        }
+
+    assert torch_remote.ensure_loaded().memory_statistics(emulator.index) == {}, "it has none"
+    fake = Altered(description=lambda _: {"allocator": "caching"}, memory_statistics=numbers)
+    monkeypatch.setattr("torch_remote._memory.ensure_loaded", lambda: fake)
+    remote = torch.remote
+    assert (remote.memory_allocated(emulator), remote.max_memory_allocated(emulator)) == (1, 2)
+    assert (remote.memory_reserved(emulator), remote.max_memory_reserved(emulator)) == (3, 4)
+    assert remote.mem_get_info(emulator) == (5, 6)
+    assert remote.memory_stats(emulator) == numbers(0)
+    assert asked == [*([emulator.index] * 6), 0]
+
+
+def test_properties_of_a_real_gpu(emulator: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {
+        "device": "cuda:0",
+        "gpu_name": "NVIDIA H100 80GB HBM3",
+        "gpu_major": "9",
+        "gpu_minor": "0",
+        "gpu_total_memory": "85017755648",
+        "gpu_driver": "none of the properties",
+    }
+    fake = Altered(description=lambda _: told)
+    monkeypatch.setattr("torch_remote._devices.ensure_loaded", lambda: fake)
+    properties = torch.remote.get_device_properties(emulator)
+    assert (properties.name, properties.type) == ("NVIDIA H100 80GB HBM3", "H100")
+    assert (properties.major, properties.minor) == (9, 0)
+    assert properties.total_memory == 85017755648
+    assert properties.warp_size == 0, "nobody told"
+    told["gpu_name"] = "Some other GPU"
+    assert torch.remote.get_device_properties(emulator).type == "Some other GPU"
+
+
+class Altered:
+    """The extension with other functions in the place of some."""
+
+    def __init__(self, **functions: Callable[..., object]) -> None:
+        self.__dict__.update(functions)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(torch_remote.ensure_loaded(), name)
 
 
 # ---- devices that start when they are needed ----
@@ -161,7 +226,7 @@ def pending(endpoint: str, starts: list[int]) -> torch.device:
 
     def start(index: int) -> None:
         starts.append(index)
-        extension.connect_pending(index, endpoint, 1, torch.initial_seed(), 10.0, 10.0, None, None)
+        extension.connect_pending(index, endpoint, 0, 1, 7, 10.0, 10.0, None, None)
 
     return torch.device("remote", extension.add_pending(start))
 
@@ -201,7 +266,7 @@ def test_a_start_that_fails_may_be_tried_again(executor: torch_remote.LocalExecu
         tries.append(index)
         if len(tries) == 1:
             raise ConnectionError("no machine to be had")
-        extension.connect_pending(index, executor.endpoint, 1, 0, 10.0, 10.0, None, None)
+        extension.connect_pending(index, executor.endpoint, 0, 1, 0, 10.0, 10.0, None, None)
 
     device = torch.device("remote", extension.add_pending(start))
     with pytest.raises(ConnectionError, match="no machine to be had"):

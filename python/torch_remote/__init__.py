@@ -14,27 +14,35 @@ from torch_remote._loading import ensure_loaded, load
 load()
 
 from torch_remote._devices import (  # noqa: E402 (the device type has to be registered first)
-    Machine,
     Statistics,
     connect,
     emulate,
-    machine,
-    machines,
     null_device,
     stats,
 )
 from torch_remote._executor_process import LocalExecutor  # noqa: E402
 from torch_remote._gpus import GPU_TYPES, GpuProperties, gpu_properties  # noqa: E402
+from torch_remote._machines.create import (  # noqa: E402
+    attach,
+    create_device,
+    create_modal_device,
+)
+from torch_remote._machines.machine import Machine, machine, machines  # noqa: E402
 from torch_remote._version import __version__  # noqa: E402
+from torch_remote.providers import ProviderError  # noqa: E402
 
 __all__ = [
     "GPU_TYPES",
     "GpuProperties",
     "LocalExecutor",
     "Machine",
+    "ProviderError",
     "Statistics",
     "__version__",
+    "attach",
     "connect",
+    "create_device",
+    "create_modal_device",
     "emulate",
     "ensure_loaded",
     "gpu_properties",

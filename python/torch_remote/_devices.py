@@ -1,22 +1,25 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Making devices, and what runs behind them."""
+"""Making devices, and what can be known of them."""
 
-import atexit
 import contextlib
-import math
 import operator
 import os
-import warnings
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NoReturn
 
 import torch
 
+from torch_remote._arguments import seconds, text, thread_count, whole_number
 from torch_remote._gpus import GpuProperties, gpu_properties
 from torch_remote._keys import find_or_make_keys, read_secret_key
 from torch_remote._loading import ensure_loaded
+from torch_remote._machines import groups
+from torch_remote._machines.granted import reported_gpu_type
+
+# What the protocol holds; which of them an executor has, it says itself.
+_DEVICE_INDEX_MAX = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -33,25 +36,32 @@ class Statistics:
     allocated_bytes_peak: int
 
 
-def emulate(gpu_type: str, *, num_threads: int | None = None) -> torch.device:
-    """An emulated GPU in this process.
+def emulate(gpu_type: str, *, gpu_count: int = 1, num_threads: int | None = None) -> torch.device:
+    """An emulated GPU in this process; the first, where there are several.
 
     Args:
         gpu_type: one of :data:`torch_remote.GPU_TYPES`.
+        gpu_count: how many: torch_remote.machine(device).devices has all of them.
         num_threads: threads within one operation; default: this thread's torch.get_num_threads().
             It changes the last bits of some results, as it does on CPU.
 
     Raises:
-        ValueError: unknown GPU type; the message names the nearest. Or more threads than this
-            machine should have.
+        ValueError: unknown GPU type; the message names the nearest. Or more GPUs than there can
+            be devices, or more threads than this machine should have.
+        RuntimeError: so many devices are in use that there is no place for these.
     """
     extension = ensure_loaded()
-    gpu_type = _text("gpu_type", gpu_type, "H100")
-    threads = _thread_count(torch.get_num_threads() if num_threads is None else num_threads)
+    gpu_type = text("gpu_type", gpu_type, "H100")
+    threads = thread_count(torch.get_num_threads() if num_threads is None else num_threads)
+    count = whole_number("gpu_count", gpu_count, 1, extension.DEVICE_COUNT_MAX)
     try:
-        return _made(extension.emulate(gpu_type, threads, torch.initial_seed()))
+        with all_or_none() as made:
+            for _ in range(count):
+                made.append(_made(extension.emulate(gpu_type, threads, torch.initial_seed())))
+            groups.join(made)
     except ConnectionError as error:
         raise ValueError(str(error)) from None
+    return made[0]
 
 
 def connect(
@@ -59,6 +69,7 @@ def connect(
     *,
     server_key: str | None = None,
     key_file: str | os.PathLike[str] | None = None,
+    device_index: int = 0,
     num_threads: int | None = None,
     timeout_s: float = 10.0,
     reconnect_timeout_s: float = 20.0,
@@ -71,6 +82,7 @@ def connect(
             other. Without it only executors on this machine can be reached.
         key_file: this side's secret key; default: the one that `torch-remote keys` makes. Its
             public key has to be on the executor's list.
+        device_index: which of the executor's devices, where it has several.
         num_threads: threads within one operation on the executor; default: its own choice.
         timeout_s: how long to wait for the executor's answer; math.inf for ever.
         reconnect_timeout_s: how long a connection that broke may take to come back, unnoticed by
@@ -79,25 +91,27 @@ def connect(
     Raises:
         ValueError: malformed endpoint or key.
         PermissionError: others can read the key file.
-        ConnectionError: nothing answers, or the executor refuses; the message says why.
+        ConnectionError: nothing answers, or the executor refuses, for example because it has no
+            device of that index; the message says why.
     """
     extension = ensure_loaded()
-    endpoint = _text("endpoint", endpoint, "tcp://127.0.0.1:5555")
-    threads = 0 if num_threads is None else _thread_count(num_threads)
+    endpoint = text("endpoint", endpoint, "tcp://127.0.0.1:5555")
+    which = whole_number("device_index", device_index, 0, _DEVICE_INDEX_MAX)
+    threads = 0 if num_threads is None else thread_count(num_threads)
     timeouts = (
-        _seconds("timeout_s", timeout_s),
-        _seconds("reconnect_timeout_s", reconnect_timeout_s),
+        seconds("timeout_s", timeout_s),
+        seconds("reconnect_timeout_s", reconnect_timeout_s),
     )
     secret_key = None
     if server_key is not None:
-        server_key = _text("server_key", server_key, "the text that `torch-remote keys` printed")
+        server_key = text("server_key", server_key, "the text that `torch-remote keys` printed")
         path = find_or_make_keys().secret_file if key_file is None else Path(key_file)
         secret_key = read_secret_key(path)
     elif key_file is not None:
         raise ValueError("key_file needs server_key, the executor's public key, beside it")
     return _made(
         extension.connect(
-            endpoint, threads, torch.initial_seed(), *timeouts, server_key, secret_key
+            endpoint, which, threads, torch.initial_seed(), *timeouts, server_key, secret_key
         )
     )
 
@@ -110,56 +124,6 @@ def null_device() -> torch.device:
 def stats(device: torch.device | str | int | None = None) -> Statistics:
     """Counts of a device: operations, plans, round trips, bytes each way, memory."""
     return Statistics(**ensure_loaded().statistics(device_index(device)))
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What a device runs on."""
-
-    device: torch.device
-    description: dict[str, str] = field(hash=False)
-    _serial: int = field(repr=False)
-
-    @property
-    def running(self) -> bool:
-        """Whether the device can be used."""
-        return self._is_same() and bool(ensure_loaded().is_running(self.device.index))
-
-    def stop(self) -> None:
-        """Ends the device's session and frees what it holds. Its tensors can't be used any more."""
-        if not self._is_same():
-            return
-        for failure in ensure_loaded().stop(self.device.index):
-            warnings.warn(
-                f"an operation on {self.device} failed and nothing read its result: {failure}",
-                stacklevel=2,
-            )
-
-    def _is_same(self) -> bool:
-        """Whether the index is not another device's by now."""
-        return bool(ensure_loaded().serial(self.device.index) == self._serial)
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            f"the machine behind {self.device} belongs to this process: make the device in the other one"
-        )
-
-
-def machine(device: torch.device | str | int | None = None) -> Machine:
-    """The machine behind a device."""
-    index = device_index(device)
-    extension = ensure_loaded()
-    return Machine(
-        torch.device("remote", index), dict(extension.description(index)), extension.serial(index)
-    )
-
-
-def machines() -> list[Machine]:
-    """The machines of this process that run."""
-    extension = ensure_loaded()
-    return [
-        machine(index) for index in range(extension.device_count()) if extension.is_running(index)
-    ]
 
 
 def device_index(device: torch.device | str | int | None) -> int:
@@ -183,37 +147,39 @@ def device_properties(device: torch.device | str | int | None = None) -> GpuProp
     description: dict[str, str] = ensure_loaded().description(device_index(device))
     if "emulates" in description:
         return gpu_properties(description["emulates"])
+    if "gpu_name" in description:
+        return _real_properties(description)
     return GpuProperties(name=description.get("device", "remote"))
+
+
+@contextlib.contextmanager
+def all_or_none() -> Iterator[list[torch.device]]:
+    """A list for the devices of one machine: if not all of them can be made, none stays."""
+    made: list[torch.device] = []
+    try:
+        yield made
+    except BaseException:
+        for device in made:
+            ensure_loaded().stop(device.index)
+        raise
+
+
+def _real_properties(description: Mapping[str, str]) -> GpuProperties:
+    """Of a GPU that the executor computes on: its keys are "gpu_" and the properties' names."""
+    told = {
+        one.name: description["gpu_" + one.name]
+        for one in fields(GpuProperties)
+        if "gpu_" + one.name in description
+    }
+    name, gpu_type = told.pop("name"), reported_gpu_type(description)
+    told.pop("type", None)
+    return GpuProperties(name, gpu_type or "", **{key: int(text) for key, text in told.items()})
 
 
 def _existing(count: int) -> str:
     if count == 0:
         return "make one with torch_remote.emulate(gpu_type) or torch_remote.connect(endpoint)"
     return "there is only remote:0" if count == 1 else f"there are remote:0 to remote:{count - 1}"
-
-
-def _thread_count(count: int) -> int:
-    try:
-        number = operator.index(count)
-    except TypeError:
-        raise TypeError(f"num_threads has to be a whole number, not {count!r}") from None
-    if not 1 <= number <= 4096:
-        raise ValueError(f"num_threads is {number}; it has to be from 1 to 4096")
-    return number
-
-
-def _seconds(name: str, value: float) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        raise TypeError(f"{name} has to be a number of seconds, not {value!r}")
-    if math.isnan(value) or value <= 0:
-        raise ValueError(f"{name} is {value}; it has to be more than 0 seconds")
-    return float(value)
-
-
-def _text(name: str, value: str, example: str) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{name} has to be a text such as {example!r}, not {value!r}")
-    return value
 
 
 def _made(index: int) -> torch.device:
@@ -241,13 +207,10 @@ def _check_autograd_knows(index: int) -> None:
         ) from error
 
 
-@atexit.register
-def _stop_all() -> None:
-    from torch_remote import _loading
-
-    if _loading._extension is not None:
-        for running in machines():
-            with contextlib.suppress(
-                Warning
-            ):  # where warnings are errors, the others have to end too
-                running.stop()
+def check_autograd_order() -> None:
+    """Raises RuntimeError where autograd can take no new device, without needing one to be started."""
+    index = ensure_loaded().null_device(0)
+    try:
+        _check_autograd_knows(index)
+    finally:
+        ensure_loaded().stop(index)

@@ -10,6 +10,8 @@ from types import TracebackType
 
 from _torch_remote_executor import PROGRAM, environment, missing
 
+from torch_remote._arguments import whole_number
+
 
 class LocalExecutor:
     """An executor in a process of its own on this machine, reached over TCP on loopback.
@@ -25,6 +27,7 @@ class LocalExecutor:
     Args:
         device: what computes: "cpu", or "null" for nothing at all.
         emulate: a GPU type that the executor emulates.
+        device_count: devices to choose from, by connect's device_index.
         arguments: further arguments of torch-remote-executor.
 
     Raises:
@@ -33,7 +36,12 @@ class LocalExecutor:
     """
 
     def __init__(
-        self, *, device: str = "cpu", emulate: str | None = None, arguments: tuple[str, ...] = ()
+        self,
+        *,
+        device: str = "cpu",
+        emulate: str | None = None,
+        device_count: int = 1,
+        arguments: tuple[str, ...] = (),
     ) -> None:
         command = [
             str(PROGRAM),
@@ -44,6 +52,8 @@ class LocalExecutor:
             "--exit-with-parent",
             *arguments,
         ]
+        if device_count != 1:
+            command += ["--device-count", str(whole_number("device_count", device_count, 1, 128))]
         if emulate is not None:
             command += ["--emulate", emulate]
         if not PROGRAM.exists():

@@ -25,6 +25,7 @@
 #include "core/client/errors.h"
 #include "core/client/generator.h"
 #include "core/client/hooks.h"
+#include "core/client/streams.h"
 #include "core/executor/in_process.h"
 #include "core/executor/libtorch/libtorch_executor.h"
 #include "core/executor/null_executor.h"
@@ -108,10 +109,10 @@ int null_device(std::uint64_t seed) {
   return add_in_process(executor::null_executor_factory(), 0, seed);
 }
 
-// index is reserved or pending.
-int connect_at(int index, const std::string& endpoint, std::uint32_t thread_count,
-               std::uint64_t seed, double timeout_s, double reconnect_timeout_s,
-               const std::optional<std::string>& server_key,
+// index is reserved or pending; executor_index says which of the executor's devices it becomes.
+int connect_at(int index, const std::string& endpoint, std::uint32_t executor_index,
+               std::uint32_t thread_count, std::uint64_t seed, double timeout_s,
+               double reconnect_timeout_s, const std::optional<std::string>& server_key,
                const std::optional<std::string>& secret_key) {
   std::optional<transport::ClientKeys> keys;
   if (server_key) {
@@ -124,20 +125,23 @@ int connect_at(int index, const std::string& endpoint, std::uint32_t thread_coun
                                 "\": no executor of another process can be reached by inproc; use "
                                 "tcp://host:port or ipc://path");
   }
+  session::SessionOptions options =
+      make_options(index, thread_count, timeout_s, reconnect_timeout_s);
+  options.hello.device_index = executor_index;
   const std::uint64_t session_id = random_session_id();
   auto session = std::make_unique<session::Session>(
       transport::connect_channel(std::make_shared<zmq::context_t>(), endpoint, session_id, keys),
-      endpoint, session_id, make_options(index, thread_count, timeout_s, reconnect_timeout_s));
+      endpoint, session_id, std::move(options));
   return add_device(index, std::move(session), nullptr, seed);
 }
 
-int connect(const std::string& endpoint, std::uint32_t thread_count, std::uint64_t seed,
-            double timeout_s, double reconnect_timeout_s,
+int connect(const std::string& endpoint, std::uint32_t device_index, std::uint32_t thread_count,
+            std::uint64_t seed, double timeout_s, double reconnect_timeout_s,
             const std::optional<std::string>& server_key,
             const std::optional<std::string>& secret_key) {
   const client::ReservedIndex index;
-  return connect_at(index.value(), endpoint, thread_count, seed, timeout_s, reconnect_timeout_s,
-                    server_key, secret_key);
+  return connect_at(index.value(), endpoint, device_index, thread_count, seed, timeout_s,
+                    reconnect_timeout_s, server_key, secret_key);
 }
 
 // Calls a Python function for the first of the threads that need the device; the others wait
@@ -193,6 +197,28 @@ py::dict statistics(int index) {
 void synchronize(int index) {
   const py::gil_scoped_release released;
   client::with_torch_errors(index, [&] { client::device_at(index).session().synchronize(); });
+}
+
+std::map<std::string, std::int64_t> memory_statistics(int index) {
+  const py::gil_scoped_release released;
+  return client::with_torch_errors(
+      index, [&] { return client::device_at(index).session().memory_statistics(); });
+}
+
+void reset_peak(int index) {
+  const py::gil_scoped_release released;
+  client::device_at(index).session().reset_peak();
+}
+
+void empty_cache(int index) {
+  const py::gil_scoped_release released;
+  client::device_at(index).session().empty_cache();
+}
+
+// Numbers of streams; the former is returned.
+std::int64_t exchange_stream(int index, std::int64_t stream) {
+  const c10::Device device(c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(index));
+  return client::exchange_stream(c10::Stream(c10::Stream::UNSAFE, device, stream)).id();
 }
 
 py::bytes generator_state(int index) {
@@ -258,11 +284,12 @@ PYBIND11_MODULE(_C, module) {
   module.attr("__version__") = TORCH_REMOTE_VERSION;
   module.attr("torch_version") = TORCH_VERSION;
   module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
+  module.attr("DEVICE_TYPE") = static_cast<int>(c10::DeviceType::PrivateUse1);
   module.def("emulate", &emulate, py::arg("gpu_type"), py::arg("num_threads"), py::arg("seed"));
   module.def("null_device", &null_device, py::arg("seed"));
-  module.def("connect", &connect, py::arg("endpoint"), py::arg("num_threads"), py::arg("seed"),
-             py::arg("timeout_s"), py::arg("reconnect_timeout_s"), py::arg("server_key"),
-             py::arg("secret_key"));
+  module.def("connect", &connect, py::arg("endpoint"), py::arg("device_index"),
+             py::arg("num_threads"), py::arg("seed"), py::arg("timeout_s"),
+             py::arg("reconnect_timeout_s"), py::arg("server_key"), py::arg("secret_key"));
   module.def("make_key_pair", [] {
     const transport::KeyPair pair = transport::make_key_pair();
     return std::pair(pair.public_key, pair.secret_key);
@@ -279,7 +306,7 @@ PYBIND11_MODULE(_C, module) {
       },
       py::arg("start"));
   module.def("connect_pending", &connect_at, py::arg("index"), py::arg("endpoint"),
-             py::arg("num_threads"), py::arg("seed"), py::arg("timeout_s"),
+             py::arg("device_index"), py::arg("num_threads"), py::arg("seed"), py::arg("timeout_s"),
              py::arg("reconnect_timeout_s"), py::arg("server_key"), py::arg("secret_key"));
   module.def("is_pending", &client::is_pending, py::arg("index"));
   module.def("is_running", &client::is_running, py::arg("index"));
@@ -289,8 +316,14 @@ PYBIND11_MODULE(_C, module) {
   module.def("current_device", &client::current_device_index);
   module.def("exchange_device", &client::exchange_device_index, py::arg("index"));
   module.def("statistics", &statistics, py::arg("index"));
+  module.def("memory_statistics", &memory_statistics, py::arg("index"));
+  module.def("reset_peak", &reset_peak, py::arg("index"));
+  module.def("empty_cache", &empty_cache, py::arg("index"));
+  module.def("current_stream", &client::current_stream, py::arg("index"));
+  module.def("exchange_stream", &exchange_stream, py::arg("index"), py::arg("stream"));
   module.def(
-      "reset_peak", [](int index) { client::device_at(index).session().reset_peak(); },
+      "executor_device_count",
+      [](int index) { return client::device_at(index).session().welcome().device_count; },
       py::arg("index"));
   module.def(
       "description",

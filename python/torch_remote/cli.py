@@ -8,6 +8,9 @@ import sys
 
 from _torch_remote_executor import run as run_executor
 
+from torch_remote._machines.commands import add_verbs
+from torch_remote._machines.commands import run as run_verb
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one of the verbs; the exit code is that of the process."""
@@ -22,8 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     verbs.add_parser("doctor", help="say what is installed and whether the device works")
     keys = verbs.add_parser("keys", help="make a key pair, or say where it is")
     keys.add_argument("name", nargs="?", default="client", help="default: your programs' own")
+    add_verbs(verbs)
     known = parser.parse_args(words)
-    return show_keys(known.name) if known.verb == "keys" else doctor()
+    if known.verb == "keys":
+        return show_keys(known.name)
+    return doctor() if known.verb == "doctor" else run_verb(known)
 
 
 def show_keys(name: str) -> int:

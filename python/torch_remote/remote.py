@@ -13,9 +13,66 @@ import torch
 
 from torch_remote import _loading
 from torch_remote._devices import device_index, device_properties
-from torch_remote._devices import stats as _stats
 from torch_remote._gpus import GpuProperties
 from torch_remote._loading import ensure_loaded
+from torch_remote._memory import (
+    empty_cache,
+    max_memory_allocated,
+    max_memory_reserved,
+    mem_get_info,
+    memory_allocated,
+    memory_reserved,
+    memory_stats,
+    reset_peak_memory_stats,
+)
+from torch_remote._streams import (
+    Event,
+    Stream,
+    StreamContext,
+    current_stream,
+    default_stream,
+    set_stream,
+    stream,
+)
+
+__all__ = [
+    "Event",
+    "Stream",
+    "StreamContext",
+    "current_device",
+    "current_stream",
+    "default_stream",
+    "device",
+    "device_count",
+    "empty_cache",
+    "get_amp_supported_dtype",
+    "get_device_capability",
+    "get_device_name",
+    "get_device_properties",
+    "get_rng_state",
+    "get_rng_state_all",
+    "init",
+    "initial_seed",
+    "is_available",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "max_memory_reserved",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_reserved",
+    "memory_stats",
+    "reset_peak_memory_stats",
+    "seed",
+    "seed_all",
+    "set_device",
+    "set_rng_state",
+    "set_rng_state_all",
+    "set_stream",
+    "stream",
+    "synchronize",
+]
 
 _DeviceArgument = torch.device | str | int | None
 _in_bad_fork = False
@@ -113,7 +170,7 @@ def get_device_name(device: _DeviceArgument = None) -> str:
 
 
 def get_device_capability(device: _DeviceArgument = None) -> tuple[int, int]:
-    """Major and minor compute capability; (0, 0) where no GPU is emulated."""
+    """Major and minor compute capability; (0, 0) where the executor has no GPU."""
     properties = device_properties(device)
     return properties.major, properties.minor
 
@@ -121,41 +178,6 @@ def get_device_capability(device: _DeviceArgument = None) -> tuple[int, int]:
 def get_amp_supported_dtype() -> list[torch.dtype]:
     """The dtypes that autocast may use."""
     return [torch.float16, torch.bfloat16]
-
-
-def memory_allocated(device: _DeviceArgument = None) -> int:
-    """Bytes of live tensors."""
-    return _stats(device).allocated_bytes
-
-
-def max_memory_allocated(device: _DeviceArgument = None) -> int:
-    """The most bytes of live tensors since the start or the last reset."""
-    return _stats(device).allocated_bytes_peak
-
-
-def reset_peak_memory_stats(device: _DeviceArgument = None) -> None:
-    """Starts max_memory_allocated anew."""
-    ensure_loaded().reset_peak(device_index(device))
-
-
-def mem_get_info(device: _DeviceArgument = None) -> tuple[int, int]:
-    """Free and total bytes; (0, 0) where the executor emulates no GPU and so has no such bound."""
-    total = device_properties(device).total_memory
-    return max(total - memory_allocated(device), 0), total
-
-
-def memory_reserved(device: _DeviceArgument = None) -> int:
-    """The same as memory_allocated: nothing is cached here."""
-    return memory_allocated(device)
-
-
-def max_memory_reserved(device: _DeviceArgument = None) -> int:
-    """The same as max_memory_allocated: nothing is cached here."""
-    return max_memory_allocated(device)
-
-
-def empty_cache() -> None:
-    """Nothing is cached here: executors give memory back when it is freed."""
 
 
 def manual_seed(seed: int) -> None:

@@ -5,4 +5,6 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+_ROOT = Path(__file__).resolve().parents[3]
+# The provider too, where the package was installed before it was there.
+sys.path[:0] = [str(_ROOT), str(_ROOT / "backends" / "modal")]

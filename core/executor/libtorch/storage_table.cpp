@@ -122,9 +122,8 @@ at::Tensor StorageTable::make_bytes(c10::Storage storage, std::uint64_t offset_b
   at::Tensor tensor = at::detail::make_tensor_base<c10::TensorImpl>(
       std::move(storage), keys_, c10::scalarTypeToTypeMeta(c10::kByte));
   const std::int64_t size = static_cast<std::int64_t>(size_bytes), stride = 1;
-  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(c10::IntArrayRef(size),
-                                                      c10::IntArrayRef(stride),
-                                                      static_cast<std::int64_t>(offset_bytes));
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(
+      c10::IntArrayRef(size), c10::IntArrayRef(stride), static_cast<std::int64_t>(offset_bytes));
   return tensor;
 }
 

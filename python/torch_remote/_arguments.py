@@ -1,0 +1,38 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Arguments of public functions, checked."""
+
+import math
+import operator
+
+
+def whole_number(name: str, value: int, least: int, most: int) -> int:
+    """Checked. Raises TypeError or ValueError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} has to be a whole number, not {value!r}") from None
+    if not least <= number <= most:
+        raise ValueError(f"{name} is {number}; it has to be from {least} to {most}")
+    return number
+
+
+def thread_count(count: int) -> int:
+    """Checked: 1 to 4096. Raises TypeError or ValueError."""
+    return whole_number("num_threads", count, 1, 4096)
+
+
+def seconds(name: str, value: float) -> float:
+    """Checked: more than 0. Raises TypeError or ValueError."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} has to be a number of seconds, not {value!r}")
+    if math.isnan(value) or value <= 0:
+        raise ValueError(f"{name} is {value}; it has to be more than 0 seconds")
+    return float(value)
+
+
+def text(name: str, value: str, example: str) -> str:
+    """Checked. Raises TypeError, with the example."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} has to be a text such as {example!r}, not {value!r}")
+    return value
