@@ -27,7 +27,7 @@ def add_verbs(verbs: Any) -> None:
     up.add_argument("--region", help="in the provider's words")
     up.add_argument("--idle-timeout-s", type=float, default=900.0, help="default: %(default)g")
     up.add_argument("--lease-s", type=float, help="default: without clients only idleness ends it")
-    up.add_argument("--budget-usd", type=float, help="it ends before it has cost more")
+    up.add_argument("--budget-usd", type=float, help="it ends before its GPUs have cost more")
     up.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     ls = _verb(verbs, "ls", _ls, "list the machines that were started and have not ended")
     logs = _verb(verbs, "logs", _logs, "print what a machine's executor wrote")

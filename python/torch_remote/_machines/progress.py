@@ -33,11 +33,11 @@ class _TerminalProgress(Progress):
         self._title = title
         self._stage = "starting"
         self._started_at = time.monotonic()
-        # rich asks for the text at each frame: that is how the time goes on.
+        self._spinner = importlib.import_module("rich.spinner").Spinner("dots")
+        # rich asks for the text at each frame, the first in here: that is how the time goes on.
         self.live = importlib.import_module("rich.live").Live(
             get_renderable=self._line, console=console, refresh_per_second=4, transient=True
         )
-        self._spinner = importlib.import_module("rich.spinner").Spinner("dots")
 
     def stage(self, text: str) -> None:
         self._stage = text
