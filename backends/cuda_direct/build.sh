@@ -66,6 +66,11 @@ build_cuda() {
     ensure_system
   fi
   if find_cuda_python; then
+    if [[ ! -d $gpu_kit ]]; then
+      ensure_venv
+      export PATH=$venv/bin:$PATH
+      ensure_build_tools
+    fi
     export PATH=${cuda_python%/*}:$PATH
     options+=(-DPython_EXECUTABLE="$cuda_python" -DTORCH_REMOTE_TORCH_DIR= -DTORCH_REMOTE_INPLACE=ON)
   else

@@ -21,6 +21,7 @@
 
 #include "core/client/device.h"
 #include "core/client/hooks.h"
+#include "core/client/streams.h"
 #include "core/executor/in_process.h"
 #include "core/executor/libtorch/executor_for_test.h"
 #include "core/transport/channel.h"
@@ -159,6 +160,35 @@ TEST_F(AcceleratorExecutorTest, LendsItsGeneratorToTheDevice) {
   EXPECT_EQ(mask(8), second);
   executor->set_generator_state(0, state);
   EXPECT_EQ(mask(10), second);
+}
+
+// What the device is told: its streams are the current ones of this thread, and each command for
+// an event or a storage is one of its own.
+TEST_F(AcceleratorExecutorTest, MapsStreamsAndEventsOneToOne) {
+  session::Session& device = client::device_at(0).session();
+  const auto bytes_of = [&](auto action) {
+    const std::uint64_t before = device.statistics().bytes_sent;
+    action();
+    return device.statistics().bytes_sent - before;
+  };
+  constexpr std::uint64_t kEventCommand = 16, kStreamCommand = 8;
+  executor->use_stream(3);
+  const std::uint32_t third = client::current_stream(0);
+  executor->use_stream(4);
+  const std::uint32_t fourth = client::current_stream(0);
+  executor->use_stream(protocol::kStreamMax);
+  EXPECT_GT(client::current_stream(0), protocol::kStreamsPerPriority) << "of high priority";
+  executor->use_stream(3);
+  EXPECT_EQ(client::current_stream(0), third);
+  EXPECT_NE(third, fourth);
+  EXPECT_NE(third, 0u);
+  EXPECT_EQ(bytes_of([&] { executor->record_event(1, false); }), kStreamCommand + kEventCommand);
+  executor->use_stream(0);
+  EXPECT_EQ(client::current_stream(0), 0u);
+  EXPECT_EQ(bytes_of([&] { executor->wait_event(1); }), kStreamCommand + kEventCommand);
+  store(id(1), Floats{1, 2});
+  EXPECT_EQ(bytes_of([&] { executor->record_stream(id(1), 3); }), kEventCommand);
+  EXPECT_EQ(bytes_of([&] { executor->free_event(1); }), kEventCommand);
 }
 
 TEST_F(AcceleratorExecutorTest, HasStreamsAndEvents) {

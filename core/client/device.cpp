@@ -136,13 +136,20 @@ ReservedIndex::~ReservedIndex() {
   registry().reserved[static_cast<std::size_t>(value_)] = false;
 }
 
+namespace {
+
+// Under the lock.
+void keep_device(std::unique_ptr<Device> device) {
+  registry().devices[static_cast<std::size_t>(device->index())] = device.get();
+  registry().owned.push_back(std::move(device));
+}
+
+}  // namespace
+
 void register_device(std::unique_ptr<Device> device) {
   const std::lock_guard lock(registry().mutex);
-  const auto position = static_cast<std::size_t>(device->index());
-  if (!is_pending(device->index())) registry().serials[position] = ++registry().made;
-  registry().devices[position] = device.get();
-  registry().pending[position] = nullptr;
-  registry().owned.push_back(std::move(device));
+  registry().serials[static_cast<std::size_t>(device->index())] = ++registry().made;
+  keep_device(std::move(device));
 }
 
 int add_pending_device(DeviceStarter start) {
@@ -163,14 +170,40 @@ void cancel_pending_device(int index) {
   if (has_place(index)) registry().pending[static_cast<std::size_t>(index)] = nullptr;
 }
 
+PendingDevice::PendingDevice(int index) : index_(index) {
+  const std::lock_guard lock(registry().mutex);
+  TORCH_CHECK(is_pending(index), "remote:", index, " waits for no machine");
+  registry().reserved[static_cast<std::size_t>(index)] = true;
+}
+
+PendingDevice::~PendingDevice() {
+  const std::lock_guard lock(registry().mutex);
+  registry().reserved[static_cast<std::size_t>(index_)] = false;
+}
+
+void PendingDevice::become(std::unique_ptr<Device> device) {
+  {
+    const std::lock_guard lock(registry().mutex);
+    if (is_pending(index_)) {
+      keep_device(std::move(device));
+      registry().pending[static_cast<std::size_t>(index_)] = nullptr;
+      return;
+    }
+  }
+  device->stop();
+  TORCH_CHECK(false, "remote:", index_, " was stopped while its machine was being started");
+}
+
 std::uint64_t device_serial(int index) {
   return has_place(index) ? registry().serials[static_cast<std::size_t>(index)].load() : 0;
 }
 
-bool is_running(int index) {
-  const Device* device = find_device(index);
-  return device != nullptr && !device->stopped();
+Device* find_running_device(int index) noexcept {
+  Device* device = find_device(index);
+  return device != nullptr && !device->stopped() ? device : nullptr;
 }
+
+bool is_running(int index) { return find_running_device(index) != nullptr; }
 
 int device_count() {
   int count = 0;

@@ -92,7 +92,7 @@ class ReservedIndex {
   int value_;
 };
 
-void register_device(std::unique_ptr<Device> device);  // under an index that is reserved or pending
+void register_device(std::unique_ptr<Device> device);  // under an index that is reserved
 
 // A device that is made when an operation needs it: start(index) has to register it under the
 // index, or throw; then the next operation tries again. It is called without a lock of ours, on the
@@ -100,13 +100,31 @@ void register_device(std::unique_ptr<Device> device);  // under an index that is
 using DeviceStarter = std::function<void(int index)>;
 int add_pending_device(DeviceStarter start);
 bool is_pending(int index);
+// Its operations raise from then on; a connection that is being made for it is closed.
 void cancel_pending_device(int index);
+
+// A pending device on its way: its index is nobody else's meanwhile, also when it is cancelled.
+class PendingDevice {
+ public:
+  explicit PendingDevice(int index);  // throws c10::Error where none is pending
+  PendingDevice(const PendingDevice&) = delete;
+  PendingDevice& operator=(const PendingDevice&) = delete;
+  ~PendingDevice();
+
+  // The device takes the place of the pending one. Throws c10::Error, after closing the device's
+  // session, if it was cancelled meanwhile.
+  void become(std::unique_ptr<Device> device);
+
+ private:
+  int index_;
+};
 
 // Another number for each device of this process, pending ones as well, while indices are used
 // again. 0 where there is none.
 std::uint64_t device_serial(int index);
 bool is_running(int index);
-int device_count();  // indices in use are below it
+Device* find_running_device(int index) noexcept;  // none in a forked child
+int device_count();                               // indices in use are below it
 
 // The thread's current device, as torch.cuda has one.
 int current_device_index();

@@ -84,7 +84,7 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
   void recordDataPtrOnStream(const c10::DataPtr& pointer,
                              const c10::Stream& stream) const override {
     if (pointer.get() != nullptr)
-      record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), stream);
+      record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), pointer.device(), stream);
   }
 };
 

@@ -135,7 +135,7 @@ at::Tensor& set_empty_(at::Tensor& self) {
 }
 
 void record_stream(at::Tensor& self, c10::Stream stream) {
-  record_storage(id_of(self.storage()), stream);
+  record_storage(id_of(self.storage()), self.device(), stream);
 }
 
 }  // namespace torch_remote::client

@@ -91,12 +91,12 @@ bool layer_norm_backward(Arguments arguments, ClientPlan& plan) {
 }
 
 // native_batch_norm(input, weight?, bias?, running_mean?, running_var?, training, ...) ->
-// (output, save_mean, save_invstd); the kernels give empty statistics where there was no training,
-// the meta function does not.
+// (output, save_mean, save_invstd). Where there was no training, CPU's kernels give empty
+// statistics, CUDA's and the meta function don't.
 bool batch_norm(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
-  return normalized_batch(arguments, arguments[5].toBool() && input.dim() > 1 ? input.size(1) : 0,
-                          plan);
+  const bool has_statistics = arguments[5].toBool() || plan.kernels == Kernels::kAccelerator;
+  return normalized_batch(arguments, has_statistics && input.dim() > 1 ? input.size(1) : 0, plan);
 }
 
 // _batch_norm_with_update(input, weight?, bias?, running_mean, running_var, momentum, eps) ->

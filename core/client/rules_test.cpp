@@ -5,10 +5,12 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/ScalarType.h>
+#include <cstdint>
 #include <gtest/gtest.h>
 #include <vector>
 
 #include "core/client/rule_functions.h"
+#include "core/client/shape_rules.h"
 
 namespace torch_remote::client {
 namespace {
@@ -35,6 +37,36 @@ TEST(RulesTest, StatisticsOfNormalizationsAreWideOnAccelerators) {
   EXPECT_EQ(dtypes_of_layer_norm(kHalf, kFloat, Kernels::kCpu), dtypes(kHalf, kFloat));
   EXPECT_EQ(dtypes_of_layer_norm(kHalf, kHalf, Kernels::kAccelerator), dtypes(kHalf, kFloat));
   EXPECT_EQ(dtypes_of_layer_norm(kFloat, kFloat, Kernels::kAccelerator), dtypes(kFloat, kFloat));
+}
+
+std::vector<std::int64_t> sizes_of_statistics(bool training, Kernels kernels) {
+  const at::Tensor channels = at::empty({3});
+  const std::vector<c10::IValue> arguments{at::empty({2, 3}), channels, channels, channels,
+                                           channels,          training, 0.1,      1e-5};
+  ClientPlan plan;
+  plan.kernels = kernels;
+  EXPECT_TRUE(rules::batch_norm(arguments, plan));
+  return {plan.tensors.at(1).sizes.begin(), plan.tensors.at(1).sizes.end()};
+}
+
+TEST(RulesTest, CpuLeavesOutStatisticsWithoutTraining) {
+  const std::vector<std::int64_t> of_channels{3}, none{0};
+  EXPECT_EQ(sizes_of_statistics(/*training=*/true, Kernels::kCpu), of_channels);
+  EXPECT_EQ(sizes_of_statistics(/*training=*/false, Kernels::kCpu), none);
+  EXPECT_EQ(sizes_of_statistics(/*training=*/true, Kernels::kAccelerator), of_channels);
+  EXPECT_EQ(sizes_of_statistics(/*training=*/false, Kernels::kAccelerator), of_channels);
+}
+
+TEST(RulesTest, OnlyCpuKeepsTheBufferOfLogSigmoid) {
+  const ShapeRule rule = find_shape_rule("aten::log_sigmoid_forward", "");
+  ASSERT_NE(rule, nullptr);
+  const std::vector<c10::IValue> arguments{at::empty({2, 3})};
+  ClientPlan plan;
+  EXPECT_FALSE(rule(arguments, plan)) << "PyTorch's function knows";
+  plan.kernels = Kernels::kAccelerator;
+  ASSERT_TRUE(rule(arguments, plan));
+  EXPECT_EQ(plan.tensors.at(0).sizes.size(), 2u);
+  EXPECT_EQ(plan.tensors.at(1).sizes.at(0), 0);
 }
 
 }  // namespace

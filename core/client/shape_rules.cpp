@@ -3,6 +3,7 @@
 #include "core/client/shape_rules.h"
 
 #include <ATen/ExpandUtils.h>
+#include <ATen/MemoryOverlap.h>
 #include <ATen/core/Tensor.h>
 #include <array>
 #include <c10/util/Exception.h>
@@ -20,11 +21,22 @@ namespace {
 
 using rules::Arguments;
 
-// Of the result of an operation on each element by itself.
-std::vector<std::int64_t> elementwise_strides(const at::Tensor& input) {
+// As empty_like has them.
+std::vector<std::int64_t> preserved_strides(const at::Tensor& input) {
   return input.is_non_overlapping_and_dense()
              ? input.strides().vec()
              : at::infer_dense_strides(input.sizes(), input.strides());
+}
+
+// The result of an operation on each element by itself: PyTorch's iterator looks first whether its
+// operands are contiguous, which tensors of odd strides may be as well.
+void add_elementwise(ClientPlan& plan, const at::Tensor& input) {
+  if (input.is_contiguous()) return add_contiguous(plan, input.sizes(), input.scalar_type());
+  add_tensor(plan, input.sizes(), preserved_strides(input), input.scalar_type());
+}
+
+void add_first_argument(ClientPlan& plan) {
+  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
 }
 
 // PyTorch's own functions for relu, normal_ and some backwards are Python, whose first call
@@ -33,14 +45,26 @@ bool relu(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
   if (input.scalar_type() == c10::ScalarType::Bool || c10::isComplexType(input.scalar_type()))
     return false;
-  add_tensor(plan, input.sizes(), elementwise_strides(input), input.scalar_type());
+  add_elementwise(plan, input);
   return true;
 }
 
 bool relu_in_place(Arguments arguments, ClientPlan& plan) {
-  const c10::ScalarType dtype = arguments[0].toTensor().scalar_type();
+  const at::Tensor& self = arguments[0].toTensor();
+  const c10::ScalarType dtype = self.scalar_type();
   if (dtype == c10::ScalarType::Bool || c10::isComplexType(dtype)) return false;
-  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
+  at::assert_no_internal_overlap(self);
+  add_first_argument(plan);
+  return true;
+}
+
+// log_sigmoid_forward(self) -> (output, buffer). CUDA's kernel leaves the buffer out.
+bool log_sigmoid(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  if (plan.kernels != Kernels::kAccelerator || !c10::isFloatingType(input.scalar_type()))
+    return false;
+  add_elementwise(plan, input);
+  add_contiguous(plan, {0}, input.scalar_type());
   return true;
 }
 
@@ -48,16 +72,18 @@ bool relu_in_place(Arguments arguments, ClientPlan& plan) {
 bool normal_in_place(Arguments arguments, ClientPlan& plan) {
   const double deviation = arguments[2].toDouble();
   TORCH_CHECK(deviation >= 0.0, "normal expects std >= 0.0, but found std ", deviation);
-  const c10::ScalarType dtype = arguments[0].toTensor().scalar_type();
-  if (!c10::isFloatingType(dtype) && !c10::isComplexType(dtype)) return false;
-  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument, .value = 0});
+  const at::Tensor& self = arguments[0].toTensor();
+  if (!c10::isFloatingType(self.scalar_type()) && !c10::isComplexType(self.scalar_type()))
+    return false;
+  at::assert_no_internal_overlap(self);
+  add_first_argument(plan);
   return true;
 }
 
 // native_dropout(input, p, train?) -> (output, mask)
 bool dropout(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
-  const std::vector<std::int64_t> strides = elementwise_strides(input);
+  const std::vector<std::int64_t> strides = preserved_strides(input);
   add_tensor(plan, input.sizes(), strides, input.scalar_type());
   add_tensor(plan, input.sizes(), strides, c10::ScalarType::Bool);
   return true;
@@ -68,10 +94,10 @@ bool dropout_backward(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& gradient = arguments[0].toTensor();
   const at::Tensor& mask = arguments[1].toTensor();
   if (mask.sizes() != gradient.sizes() || mask.strides() != gradient.strides() ||
-      !c10::isFloatingType(gradient.scalar_type())) {
+      mask.scalar_type() != c10::ScalarType::Bool || !c10::isFloatingType(gradient.scalar_type())) {
     return false;
   }
-  add_tensor(plan, gradient.sizes(), elementwise_strides(gradient), gradient.scalar_type());
+  add_elementwise(plan, gradient);
   return true;
 }
 
@@ -148,7 +174,7 @@ bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
   return false;
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 24> kRules = {{
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 25> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
@@ -160,6 +186,7 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 24> kRules = {{
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
     {"aten::index_select", &index_select},
     {"aten::normal_", &normal_in_place},
+    {"aten::log_sigmoid_forward", &log_sigmoid},
     {"aten::relu", &relu},
     {"aten::relu_", &relu_in_place},
     {"aten::mm", &check_matrix_product},

@@ -57,7 +57,7 @@ class RemoteAllocator final : public c10::DeviceAllocator {
     }
   }
   void recordStream(const c10::DataPtr& pointer, c10::Stream stream) override {
-    record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), stream);
+    record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), pointer.device(), stream);
   }
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex index) override {
     const session::SessionStatistics statistics = device_at(index).session().statistics();

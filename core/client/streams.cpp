@@ -19,15 +19,28 @@ namespace {
 // of the device that has its index now.
 std::atomic<protocol::EventId> next_event_id{1};
 
-std::array<std::atomic<std::uint32_t>, 2> taken_streams{};  // by priority
+// By device and priority.
+std::array<std::array<std::atomic<std::uint32_t>, 2>, kDeviceCountMax> taken_streams{};
 
+// PyTorch asks for streams of whatever index its caller gave.
 int index_of(const c10::Device& device) {
-  return device.index() < 0 ? current_device_index() : device.index();
+  const int index = device.index() < 0 ? current_device_index() : device.index();
+  TORCH_CHECK_INDEX(index < kDeviceCountMax, "there is no device remote:", index,
+                    "; there are at most ", kDeviceCountMax);
+  return index;
 }
 
 c10::Stream make_stream(c10::Device device, std::uint32_t number) {
   const c10::Device exact(device.type(), static_cast<c10::DeviceIndex>(index_of(device)));
   return c10::Stream(c10::Stream::UNSAFE, exact, static_cast<c10::StreamId>(number));
+}
+
+// Of the device that runs under the event's index; none is started for an event.
+session::Session& session_of(Event event) {
+  Device* device = find_running_device(event.device_index());
+  TORCH_CHECK(device != nullptr, "the device of this event, remote:", event.device_index(),
+              ", was stopped");
+  return device->session();
 }
 
 // An event for one question.
@@ -57,7 +70,8 @@ c10::Stream exchange_stream(c10::Stream stream) {
 }
 
 c10::Stream next_stream(c10::Device device, bool is_high_priority) {
-  const std::uint32_t taken = taken_streams[is_high_priority ? 1 : 0]++;
+  const auto index = static_cast<std::size_t>(index_of(device));
+  const std::uint32_t taken = taken_streams[index][is_high_priority ? 1 : 0]++;
   const std::uint32_t first = is_high_priority ? 1 + kStreamsPerPriority : 1;
   return make_stream(device, first + taken % kStreamsPerPriority);
 }
@@ -74,8 +88,10 @@ void synchronize_stream(const c10::Stream& stream) {
 
 bool query_stream(const c10::Stream& stream) { return query_event(TemporaryEvent(stream).get()); }
 
-void record_storage(std::uint64_t id, const c10::Stream& stream) {
+void record_storage(std::uint64_t id, const c10::Device& where, const c10::Stream& stream) {
   Device& device = device_of(stream.device());
+  TORCH_CHECK(index_of(where) == device.index(), "a tensor on ", where,
+              " can't be used by a stream of ", stream.device());
   with_torch_errors(device.index(),
                     [&] { device.session().turn().record_stream(id, number_of(stream)); });
 }
@@ -108,29 +124,25 @@ void wait_event(Event event, const c10::Stream& stream) {
 }
 
 bool query_event(Event event) {
-  return with_torch_errors(event.device_index(), [&] {
-    return device_at(event.device_index()).session().query_event(event.id());
-  });
+  return with_torch_errors(event.device_index(),
+                           [&] { return session_of(event).query_event(event.id()); });
 }
 
 void synchronize_event(Event event) {
-  with_torch_errors(event.device_index(), [&] {
-    device_at(event.device_index()).session().synchronize_event(event.id());
-  });
+  with_torch_errors(event.device_index(), [&] { session_of(event).synchronize_event(event.id()); });
 }
 
 double elapsed_time_ms(Event start, Event end) {
   TORCH_CHECK(start.device_index() == end.device_index(),
               "there is no common time of remote:", start.device_index(),
               " and remote:", end.device_index());
-  return with_torch_errors(start.device_index(), [&] {
-    return device_at(start.device_index()).session().elapsed_time_ms(start.id(), end.id());
-  });
+  return with_torch_errors(start.device_index(),
+                           [&] { return session_of(start).elapsed_time_ms(start.id(), end.id()); });
 }
 
 void free_event(Event event) noexcept {
-  if (is_forked_child || !is_running(event.device_index())) return;
-  device_at(event.device_index()).session().free_event(event.id());
+  Device* device = find_running_device(event.device_index());
+  if (device != nullptr) device->session().free_event(event.id());
 }
 
 }  // namespace torch_remote::client

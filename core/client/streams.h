@@ -39,8 +39,9 @@ std::uint32_t number_of(const c10::Stream& stream);
 void synchronize_stream(const c10::Stream& stream);
 bool query_stream(const c10::Stream& stream);
 
-// Beside the one that it was made in, a storage is used by this stream.
-void record_storage(std::uint64_t id, const c10::Stream& stream);
+// Beside the one that it was made in, a storage of a device is used by this stream, which has to be
+// of the same device.
+void record_storage(std::uint64_t id, const c10::Device& where, const c10::Stream& stream);
 
 // An event as PyTorch keeps it, in the place of a pointer: never null, never followed. It belongs
 // to the device of the stream in which it was recorded first.

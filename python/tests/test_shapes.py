@@ -377,6 +377,38 @@ def test_dropout_keeps_layout_and_scale(emulator: torch.device) -> None:
         check(lambda x: torch.ops.aten.native_dropout(x, 0.5, False), emulator, x)
 
 
+# Sizes and strides that count as contiguous, and one that does not.
+ODD_STRIDES = (
+    ((2, 5, 1, 1), (5, 1, 5, 5)),
+    ((2, 1, 3, 3), (9, 1, 3, 1)),
+    ((1, 3), (7, 1)),
+    ((0, 3), (1, 1)),
+    ((3, 4), (1, 3)),
+)
+
+
+@pytest.mark.parametrize(("sizes", "strides"), ODD_STRIDES)
+def test_results_of_odd_strides(
+    emulator: torch.device, sizes: tuple[int, ...], strides: tuple[int, ...]
+) -> None:
+    flat = torch.randn(64)
+    gradient_of_dropout = torch.ops.aten.native_dropout_backward
+
+    def results(where: torch.device | str) -> list[torch.Tensor]:
+        x = flat.to(where).as_strided(sizes, strides)
+        kept = (flat > 0).to(where).as_strided(sizes, strides)
+        return [x.relu(), x.clone().relu_(), gradient_of_dropout(x, kept, 2.0)]
+
+    assert_same(results(emulator), results("cpu"))
+
+
+@pytest.mark.parametrize("method", ["relu_", "normal_"])
+def test_an_expanded_tensor_is_not_written(emulator: torch.device, method: str) -> None:
+    expanded = torch.ones(3, 1, device=emulator).expand(3, 4)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        getattr(expanded, method)()
+
+
 def test_shapes_that_grow(device: torch.device) -> None:
     """A key-value cache: every step has shapes of its own, and none asks the executor."""
     keys, expected_keys = torch.empty(1, 2, 0, 8, device=device), torch.empty(1, 2, 0, 8)

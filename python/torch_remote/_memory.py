@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The memory functions of `torch.remote`, under the names that torch.cuda gives them.
 
-An executor on a GPU has an allocator of its own, which is asked: a round trip each. Elsewhere the
-client's own counts are the answer, and nothing is cached.
+An executor on a GPU has an allocator of its own, which is asked: a round trip each, for the numbers
+of all its clients together. Elsewhere the client's own counts are the answer, and nothing is cached.
 """
 
 import torch

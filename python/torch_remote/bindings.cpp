@@ -77,11 +77,15 @@ void attach_memory_model(session::Session& session, int index) {
     session.add_observer(std::make_unique<MemoryObserver>(MemoryModel(*model, index)));
 }
 
-int add_device(int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor,
-               std::uint64_t seed) {
+std::unique_ptr<client::Device> make_device(int index, std::unique_ptr<session::Session> session,
+                                            std::shared_ptr<void> executor) {
   attach_memory_model(*session, index);
-  client::register_device(
-      std::make_unique<client::Device>(index, std::move(session), std::move(executor)));
+  return std::make_unique<client::Device>(index, std::move(session), std::move(executor));
+}
+
+int add_device(std::unique_ptr<client::Device> device, std::uint64_t seed) {
+  const int index = device->index();
+  client::register_device(std::move(device));
   client::seed_new_device(index, seed);
   return index;
 }
@@ -95,7 +99,7 @@ int add_in_process(executor::ExecutorFactory factory, std::uint32_t thread_count
       transport::connect_channel(executor->context(), executor::InProcessExecutor::endpoint(),
                                  session_id),
       "this process", session_id, make_options(index.value(), thread_count, 60, 60));
-  return add_device(index.value(), std::move(session), std::move(executor), seed);
+  return add_device(make_device(index.value(), std::move(session), std::move(executor)), seed);
 }
 
 int emulate(const std::string& gpu_type, std::uint32_t thread_count, std::uint64_t seed) {
@@ -109,11 +113,13 @@ int null_device(std::uint64_t seed) {
   return add_in_process(executor::null_executor_factory(), 0, seed);
 }
 
-// index is reserved or pending; executor_index says which of the executor's devices it becomes.
-int connect_at(int index, const std::string& endpoint, std::uint32_t executor_index,
-               std::uint32_t thread_count, std::uint64_t seed, double timeout_s,
-               double reconnect_timeout_s, const std::optional<std::string>& server_key,
-               const std::optional<std::string>& secret_key) {
+// executor_index says which of the executor's devices it becomes.
+std::unique_ptr<client::Device> connected_device(int index, const std::string& endpoint,
+                                                 std::uint32_t executor_index,
+                                                 std::uint32_t thread_count, double timeout_s,
+                                                 double reconnect_timeout_s,
+                                                 const std::optional<std::string>& server_key,
+                                                 const std::optional<std::string>& secret_key) {
   std::optional<transport::ClientKeys> keys;
   if (server_key) {
     keys.emplace(transport::ClientKeys{.own = transport::pair_of(secret_key.value_or("")),
@@ -132,7 +138,7 @@ int connect_at(int index, const std::string& endpoint, std::uint32_t executor_in
   auto session = std::make_unique<session::Session>(
       transport::connect_channel(std::make_shared<zmq::context_t>(), endpoint, session_id, keys),
       endpoint, session_id, std::move(options));
-  return add_device(index, std::move(session), nullptr, seed);
+  return make_device(index, std::move(session), nullptr);
 }
 
 int connect(const std::string& endpoint, std::uint32_t device_index, std::uint32_t thread_count,
@@ -140,8 +146,19 @@ int connect(const std::string& endpoint, std::uint32_t device_index, std::uint32
             const std::optional<std::string>& server_key,
             const std::optional<std::string>& secret_key) {
   const client::ReservedIndex index;
-  return connect_at(index.value(), endpoint, device_index, thread_count, seed, timeout_s,
-                    reconnect_timeout_s, server_key, secret_key);
+  return add_device(connected_device(index.value(), endpoint, device_index, thread_count, timeout_s,
+                                     reconnect_timeout_s, server_key, secret_key),
+                    seed);
+}
+
+void connect_pending(int index, const std::string& endpoint, std::uint32_t device_index,
+                     std::uint32_t thread_count, std::uint64_t seed, double timeout_s,
+                     double reconnect_timeout_s, const std::optional<std::string>& server_key,
+                     const std::optional<std::string>& secret_key) {
+  client::PendingDevice pending(index);
+  pending.become(connected_device(index, endpoint, device_index, thread_count, timeout_s,
+                                  reconnect_timeout_s, server_key, secret_key));
+  client::seed_new_device(index, seed);
 }
 
 // Calls a Python function for the first of the threads that need the device; the others wait
@@ -305,7 +322,7 @@ PYBIND11_MODULE(_C, module) {
         return client::add_pending_device(PythonStarter(std::move(start)));
       },
       py::arg("start"));
-  module.def("connect_pending", &connect_at, py::arg("index"), py::arg("endpoint"),
+  module.def("connect_pending", &connect_pending, py::arg("index"), py::arg("endpoint"),
              py::arg("device_index"), py::arg("num_threads"), py::arg("seed"), py::arg("timeout_s"),
              py::arg("reconnect_timeout_s"), py::arg("server_key"), py::arg("secret_key"));
   module.def("is_pending", &client::is_pending, py::arg("index"));

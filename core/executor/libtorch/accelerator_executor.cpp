@@ -16,8 +16,10 @@
 namespace torch_remote::executor::libtorch {
 namespace {
 
-// Larger copies are cut, to bound what is page-locked.
+// Larger copies are cut; the device is waited for when so much is on its way to it. Both bound
+// what is page-locked.
 constexpr std::size_t kStagingSizeBytesMax = 8u << 20;
+constexpr std::size_t kStagedSizeBytesMax = 64u << 20;
 
 c10::Device device_of(c10::DeviceType type, const protocol::Hello& hello) {
   const auto count = c10::impl::VirtualGuardImpl(type).deviceCount();
@@ -56,6 +58,9 @@ AcceleratorExecutor::AcceleratorExecutor(const LibtorchOptions& options, c10::De
 
 AcceleratorExecutor::~AcceleratorExecutor() {
   try {
+    // The storages go back to an allocator that all sessions share: nothing may write them any
+    // more.
+    guard_.synchronizeDevice(device().index());
     guard_.exchangeStream(guard_.getDefaultStream(device()));
   } catch (const std::exception&) {
     // A device that has failed; this thread makes nothing more on it.
@@ -74,6 +79,7 @@ std::uint32_t AcceleratorExecutor::device_count() const {
 
 void AcceleratorExecutor::synchronize() {
   translating_errors([&] { guard_.synchronizeDevice(device().index()); });
+  staged_size_bytes_ = 0;
 }
 
 // ---- streams and events ----
@@ -163,6 +169,8 @@ void AcceleratorExecutor::copy_in(const at::Tensor& destination,
                                  const at::Tensor& staging) {
     std::memcpy(staging.mutable_data_ptr(), source.data() + offset, size_bytes);
     part.copy_(staging, /*non_blocking=*/true);
+    staged_size_bytes_ += size_bytes;
+    if (staged_size_bytes_ > kStagedSizeBytesMax) synchronize();
   });
 }
 

@@ -9,6 +9,7 @@
 #include <c10/core/Event.h>
 #include <c10/core/Stream.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+#include <cstddef>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -53,7 +54,8 @@ class AcceleratorExecutor : public DeviceExecutor {
   c10::Event& find(EventId event);
 
   c10::impl::VirtualGuardImpl guard_;
-  c10::Stream stream_;  // the current one
+  c10::Stream stream_;                 // the current one
+  std::size_t staged_size_bytes_ = 0;  // copied in, perhaps not yet there
   std::unordered_map<std::uint32_t, c10::Stream> streams_;
   std::unordered_map<EventId, c10::Event> events_;
 };
