@@ -5,13 +5,18 @@
 import math
 import operator
 
+#: Ten years: what an executor takes for its own limits.
+SECONDS_MAX = 10 * 365 * 86400
+
 
 def whole_number(name: str, value: int, least: int, most: int) -> int:
     """Checked. Raises TypeError or ValueError."""
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} has to be a whole number, not {value!r}") from None
+        number = None
+    if number is None or isinstance(value, bool):
+        raise TypeError(f"{name} has to be a whole number, not {value!r}")
     if not least <= number <= most:
         raise ValueError(f"{name} is {number}; it has to be from {least} to {most}")
     return number
@@ -26,9 +31,9 @@ def seconds(name: str, value: float) -> float:
     """Checked: more than 0. Raises TypeError or ValueError."""
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a number of seconds, not {value!r}")
-    if math.isnan(value) or value <= 0:
+    if not value > 0:  # nor is that true of what is no number
         raise ValueError(f"{name} is {value}; it has to be more than 0 seconds")
-    return float(value)
+    return float(value) if value <= SECONDS_MAX else math.inf
 
 
 def text(name: str, value: str, example: str) -> str:

@@ -34,11 +34,22 @@ def explained(doing: str, *, nothing_started: bool = False) -> Iterator[None]:
     try:
         yield
     except (modal.Error, OSError, TimeoutError) as error:
-        is_auth = isinstance(error, modal.exception.AuthError)
         raise ProviderError(
             f"{doing} on Modal failed: {_explanation(modal.exception, error)}",
-            nothing_started=nothing_started or is_auth,
+            nothing_started=nothing_started or not _has_token(),
         ) from error
+
+
+def _has_token() -> bool:
+    """Without one, nothing of this user's can run; one that is not accepted any more says nothing."""
+    return bool(importlib.import_module("modal.config").config.get("token_id"))
+
+
+def is_refusal(error: ProviderError) -> bool:
+    """Whether nothing of Modal can be used: its package is missing, or it accepts no token."""
+    if isinstance(error.__cause__, ImportError):
+        return True
+    return isinstance(error.__cause__, client().exception.AuthError)
 
 
 def _explanation(kinds: Any, error: Exception) -> str:

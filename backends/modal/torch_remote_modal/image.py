@@ -22,13 +22,21 @@ _PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 _SDIST = "/opt/torch-remote.tar.gz"
 
 
-def build(app: Any, chosen: str | os.PathLike[str] | None, base: str, progress: Progress) -> Any:
+def build(
+    app: Any,
+    chosen: str | os.PathLike[str] | None,
+    base: str,
+    progress: Progress,
+    *,
+    with_cuda: bool,
+) -> Any:
     """The image, built if Modal does not have it.
 
     Args:
         app: where it is built.
         chosen: the source, as source.packed takes it.
         base: an image with CUDA's compiler and headers, without Python.
+        with_cuda: an image whose executor could not use a GPU is not built.
 
     Raises:
         ProviderError: no source, or the build failed.
@@ -36,7 +44,7 @@ def build(app: Any, chosen: str | os.PathLike[str] | None, base: str, progress: 
     sdist = source.packed(chosen)
     progress.stage("building the image, which Modal keeps for the next time")
     with explained("building the image", nothing_started=True):
-        image = _recipe(sdist, base)
+        image = _recipe(sdist, base, with_cuda)
         if not progress.visible:
             image.build(app)
         else:
@@ -45,8 +53,9 @@ def build(app: Any, chosen: str | os.PathLike[str] | None, base: str, progress: 
     return image
 
 
-def _recipe(sdist: os.PathLike[str], base: str) -> Any:
+def _recipe(sdist: os.PathLike[str], base: str, with_cuda: bool) -> Any:
     torch_version = torch.__version__.split("+")[0]
+    require = "-C cmake.define.TORCH_REMOTE_REQUIRE_CUDA=ON " if with_cuda else ""
     return (
         client()
         .Image.from_registry(base, add_python=_python())
@@ -55,7 +64,7 @@ def _recipe(sdist: os.PathLike[str], base: str) -> Any:
         .pip_install(*_BUILD_TOOLS)
         .add_local_file(str(sdist), _SDIST, copy=True)
         # Not isolated: it has to be built against the torch that it runs with.
-        .run_commands(f"pip install --no-deps --no-build-isolation {_SDIST}")
+        .run_commands(f"pip install --no-deps --no-build-isolation {require}{_SDIST}")
     )
 
 

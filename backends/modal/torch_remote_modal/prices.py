@@ -7,7 +7,7 @@ from typing import Any
 
 from torch_remote.providers import Price, ProviderError
 
-from torch_remote_modal.errors import client, explained
+from torch_remote_modal.errors import client, explained, is_refusal
 
 # USD a second for one GPU. Regions, CPU cores and memory cost extra.
 TABLE = {
@@ -37,10 +37,10 @@ def price(gpu_type: str, gpu_count: int) -> Price:
         ProviderError: there is no package modal, or it has no valid token.
     """
     try:
-        with explained("asking for prices"):
+        with explained("asking for prices", nothing_started=True):
             rates = dict(client().Workspace.from_context().billing.rates())
     except ProviderError as error:
-        if error.nothing_started:  # nor could a machine be started
+        if is_refusal(error):  # nor could a machine be started
             raise
         rates = {}
     usd_per_s = _rate(rates, gpu_type)

@@ -68,11 +68,17 @@ class ModalProvider(Provider):
                 raise TypeError(
                     f"the provider 'modal' has no option {name!r}; it has {', '.join(_OPTIONS)}"
                 )
-            if not isinstance(value, _OPTIONS[name]):
+            if not isinstance(value, _OPTIONS[name]) or isinstance(value, bool):
                 kinds = " or ".join(kind.__name__ for kind in _OPTIONS[name])
                 raise TypeError(f"the option {name} has to be {kinds}, not {value!r}")
         if request.options.get("device", "cuda") not in ("cuda", "cpu"):
             raise ValueError(f"device is {request.options['device']!r}; it has to be cuda or cpu")
+        for path, volume in request.options.get("volumes", {}).items():
+            if not (isinstance(path, str) and path.startswith("/") and isinstance(volume, str)):
+                raise ValueError(
+                    f"volumes has {path!r}: {volume!r}; it takes absolute paths on the machine and "
+                    "names of volumes"
+                )
         if request.gpu_type == "A10G" and request.gpu_count > 4:
             raise ValueError("Modal's machines have at most 4 A10G")
 
@@ -85,7 +91,11 @@ class ModalProvider(Provider):
         with explained("looking up the app", nothing_started=True):
             app = modal.App.lookup(options.get("app", APP), create_if_missing=True)
         built = image.build(
-            app, options.get("source"), options.get("base_image", image.BASE), progress
+            app,
+            options.get("source"),
+            options.get("base_image", image.BASE),
+            progress,
+            with_cuda=options.get("device", "cuda") == "cuda",
         )
         progress.stage(f"waiting for a machine with {request.gpu_count} {request.gpu_type}")
         with explained("starting a machine"):

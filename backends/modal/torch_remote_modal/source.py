@@ -134,16 +134,18 @@ def _files(folder: Path) -> list[Path]:
     found = []
     for part in _PARTS:
         path = folder / part
-        found += [path] if path.is_file() else [one for one in path.rglob("*") if _belongs(one)]
+        found += (
+            [path] if path.is_file() else [one for one in path.rglob("*") if _belongs(one, path)]
+        )
     return sorted(found)
 
 
-def _belongs(path: Path) -> bool:
+def _belongs(path: Path, part: Path) -> bool:
     return (
         path.is_file()
         and path.name not in _BUILT
         and path.suffix not in _BUILT_SUFFIXES
-        and not set(path.parts) & set(_BUILT_FOLDERS)
+        and not set(path.relative_to(part).parts) & set(_BUILT_FOLDERS)
     )
 
 

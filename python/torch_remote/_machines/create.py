@@ -185,13 +185,22 @@ class _Making:
                         extension.stop(one.index)
                 self._rented.record = None
                 raise
+            self._end_if_stopped()
             stop_first_at_exit()
+
+    def _end_if_stopped(self) -> None:
+        """Where stop() was called while there was no record of the machine, it has still to end."""
+        if not any(ensure_loaded().is_running(device.index) for device in self._pending):
+            self._rented.stop()
+            raise RuntimeError(
+                f"{self._pending[0]} was stopped while its machine was being started"
+            )
 
     def _connect_pending(self, record: Record, timeout_s: float) -> list[dict[str, str]]:
         extension = ensure_loaded()
         secret_key = read_secret_key(find_or_make_keys().secret_file)
         for device_index, device in enumerate(self._pending):
-            if not extension.is_pending(device.index):
+            if extension.is_running(device.index):
                 continue
             extension.connect_pending(
                 device.index,

@@ -139,15 +139,17 @@ def _stop_all() -> None:
 
     if _loading._extension is None:
         return
+    done: dict[RentedMachine | None, Statistics] = {}
     for running in machines():
-        started = running._rented
-        done = _total([stats(one.index) for one in running._members if one.is_running])
+        done[running._rented] = _total(
+            [stats(one.index) for one in running._members if one.is_running]
+        )
         failures = running._end_sessions()
         with contextlib.suppress(Warning):  # where warnings are errors, the others have to end too
             for text in failures:
                 warnings.warn(text, stacklevel=1)
-        if started is not None:
-            started.stop_at_exit(done)
+    for started in rented.everything():  # those that could not be stopped before, too
+        started.stop_at_exit(done.get(started))
 
 
 def _total(many: Sequence[Statistics]) -> Statistics:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from torch_remote._machines.progress import counted, duration, size
 from torch_remote._machines.records import Record
 from torch_remote._machines.start import end_machine
-from torch_remote.providers.interface import Provider, ProviderError
+from torch_remote.providers.interface import Provider
 
 if TYPE_CHECKING:
     from torch_remote._devices import Statistics
@@ -28,6 +28,11 @@ def of_device(serial: int) -> "RentedMachine | None":
 def belongs_to(serial: int, rented: "RentedMachine") -> None:
     """Notes on which machine a device is."""
     _by_serial[serial] = rented
+
+
+def everything() -> list["RentedMachine"]:
+    """All machines that were started for devices of this process, each once."""
+    return list(dict.fromkeys(_by_serial.values()))
 
 
 class RentedMachine:
@@ -71,28 +76,39 @@ class RentedMachine:
             end_machine(self.provider, self.record)
             self._ended_at = time.time()
 
-    def stop_at_exit(self, statistics: "Statistics") -> None:
-        """Ends it unless it is detached, and says on standard error what it was."""
+    def stop_at_exit(self, statistics: "Statistics | None") -> None:
+        """Ends it unless it is detached, and says on standard error what it was.
+
+        Whatever goes wrong is told there too: the other machines have to end as well.
+
+        Args:
+            statistics: of its devices; None where they had been stopped before.
+        """
         if self.detached or self._ended_at is not None or os.getpid() != self._process:
             return
-        assert self.record is not None, "its device ran"
+        if self.record is None:  # it was never started
+            return
         try:
             self.stop()
-        except ProviderError as error:
+        except BaseException as error:  # noqa: BLE001 (told, and the others go on)
             print(
-                f"torch-remote: {self.name} could not be stopped: {error}. End it with: "
-                f"torch-remote stop {self.name}",
+                f"torch-remote: {self.name} could not be stopped: {error or type(error).__name__}. "
+                f"End it with: torch-remote stop {self.name}",
                 file=sys.stderr,
             )
             return
         print(f"torch-remote: stopped {self._summary(self.record, statistics)}", file=sys.stderr)
 
-    def _summary(self, record: Record, statistics: "Statistics") -> str:
+    def _summary(self, record: Record, statistics: "Statistics | None") -> str:
         cost = self.cost()
         price = "at a price that is not known" if cost is None else f"about {cost:.2f} USD"
-        return (
+        text = (
             f"{self.name} ({record.provider} {counted(record.gpu_count, record.gpu_type)}) after "
-            f"{duration(record.elapsed_s(self._ended_at))}, {price}; "
-            f"{statistics.operations} operations, {size(statistics.bytes_sent)} sent, "
-            f"{size(statistics.bytes_received)} received"
+            f"{duration(record.elapsed_s(self._ended_at))}, {price}"
         )
+        if statistics is not None:
+            text += (
+                f"; {statistics.operations} operations, {size(statistics.bytes_sent)} sent, "
+                f"{size(statistics.bytes_received)} received"
+            )
+        return text

@@ -143,7 +143,8 @@ def _connected(provider: Provider, record: Record, connect: Connect) -> Sequence
 
 
 def _leave_nothing(provider: Provider, record: Record, error: BaseException) -> None:
-    if isinstance(error, ProviderError) and error.nothing_started:
+    # Of a machine whose id is known, something was started, whatever a later question says.
+    if record.machine_id is None and isinstance(error, ProviderError) and error.nothing_started:
         records.remove(record)
         return
     searches = 1 if isinstance(error, ProviderError) else _SEARCHES

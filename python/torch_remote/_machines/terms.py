@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from torch_remote._arguments import whole_number
+from torch_remote._arguments import SECONDS_MAX, text, whole_number
 from torch_remote._gpus import GPU_TYPES
 from torch_remote._keys import Keys, find_or_make_keys
 from torch_remote._loading import ensure_loaded
@@ -20,6 +20,7 @@ from torch_remote._machines.progress import counted
 from torch_remote.providers.interface import MachineRequest, Price, Provider
 
 LEASE_S = 60.0
+_BUDGET_USD_MAX = 1_000_000_000
 IDLE_TIMEOUT_S = 900.0
 GPU_COUNT_MAX = 8
 # Clients say that they live every five seconds.
@@ -43,7 +44,6 @@ class Terms:
     idle_timeout_s: float | None = IDLE_TIMEOUT_S
     lease_s: float | None = LEASE_S
     budget_usd: float | None = None
-    accept_other_gpu: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,6 +70,8 @@ def make_order(provider: Provider, terms: Terms) -> Order:
     gpu_count = checked_count(terms.gpu_count)
     idle_timeout_s = _whole_seconds("idle_timeout_s", terms.idle_timeout_s, 1)
     lease_s = _whole_seconds("lease_s", terms.lease_s, _LEASE_MIN_S)
+    if terms.region is not None:
+        text("region", terms.region, "eu-north")
     name = _checked_name(terms.name) if terms.name is not None else _new_name(gpu_type)
     _check_options(provider, terms.options)
     client = find_or_make_keys()
@@ -183,9 +185,13 @@ def _whole_seconds(name: str, value: float | None, least: int) -> int | None:
         return None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise TypeError(f"{name} has to be a number of seconds or None, not {value!r}")
-    if math.isnan(value) or value < least:
-        raise ValueError(f"{name} is {value}; it has to be at least {least} seconds")
-    return None if math.isinf(value) else math.ceil(value)
+    if value == math.inf:
+        return None
+    if not least <= value <= SECONDS_MAX:  # nor is that true of what is no number
+        raise ValueError(
+            f"{name} is {value}; it has to be at least {least} seconds and at most ten years, or None"
+        )
+    return math.ceil(value)
 
 
 def _lifetime(
@@ -196,8 +202,10 @@ def _lifetime(
         return provider.lifetime_max_s
     if not isinstance(budget_usd, int | float) or isinstance(budget_usd, bool):
         raise TypeError(f"budget_usd has to be a number, not {budget_usd!r}")
-    if not (math.isfinite(budget_usd) and budget_usd > 0):
-        raise ValueError(f"budget_usd is {budget_usd}; it has to be more than 0")
+    if not 0 < budget_usd <= _BUDGET_USD_MAX:
+        raise ValueError(
+            f"budget_usd is {budget_usd}; it has to be more than 0 and at most {_BUDGET_USD_MAX}"
+        )
     what = f"{counted(request.gpu_count, request.gpu_type)} of the provider {provider.name!r}"
     if price is None:
         raise ValueError(f"no price is known for {what}, so budget_usd can't be kept")

@@ -103,6 +103,8 @@ class LocalProvider(Provider):
                     os.kill(int(_text(folder / "pid")), number)
                 time.sleep(0.01)
         _reap(machine_id)
+        if _is_alive(folder):
+            raise ProviderError(f"the process of {machine_id} does not end; see {folder / 'pid'}")
         shutil.rmtree(folder, ignore_errors=True)
 
     def find(self, tags: Mapping[str, str], options: Mapping[str, Any]) -> list[str]:  # noqa: ARG002
@@ -156,7 +158,7 @@ def _is_alive(folder: Path) -> bool:
     _reap(folder.name)
     try:
         with (folder / "lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # others may look at the same time
     except FileNotFoundError:
         return False
     except BlockingIOError:
