@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Machines end, whatever went wrong on the way."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 import torch_remote
 from programs import run_python
-from torch_remote._machines import records
+from torch_remote._machines import manage, records, start
 from torch_remote._machines.terms import OWNER_TAG, owner
 from torch_remote.providers import (
     MachineRequest,
@@ -50,6 +51,33 @@ class Elsewhere(LocalProvider):
 def test_a_started_machine_ends_though_the_provider_says_that_nothing_was_started() -> None:
     with pytest.raises(ProviderError, match="the token has expired"):
         torch_remote.create_device(Elsewhere(), "T4", lease_s=60)
+
+
+requests: list[MachineRequest] = []
+
+
+class CutOff(LocalProvider):
+    """Ctrl-C, while what was asked for is still to come."""
+
+    def start(self, request: MachineRequest, progress: Progress) -> StartedMachine:  # noqa: ARG002
+        requests.append(request)
+        raise KeyboardInterrupt
+
+
+def test_a_machine_that_comes_after_its_start_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start, "_SEARCH_PAUSE_S", 0.01)
+    with pytest.raises(KeyboardInterrupt):
+        torch_remote.create_device(CutOff(), "T4", name="late", lease_s=60)
+    assert records.everything() == []
+    assert manage.listed() == []
+    LocalProvider().start(requests[0], Progress())
+    (found,) = manage.listed()
+    assert (found.record.name, found.state) == ("late", "left behind")
+    manage.stop(found.record)
+    assert manage.listed() == []
+    later = time.time() + 3600
+    monkeypatch.setattr(time, "time", lambda: later)
+    assert records.searches() == []
 
 
 class StoppedInBetween(LocalProvider):

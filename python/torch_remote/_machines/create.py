@@ -72,7 +72,8 @@ def create_device(
         idle_timeout_s: the machine ends after so long without operations; None: never.
         lease_s: it ends so long after the last word of any client; None: never.
         budget_usd: it ends before its GPUs have cost more than this by the provider's price; what
-            a provider takes for other things, such as processors, is not counted.
+            a provider takes for other things, such as processors or a region, is not counted, nor
+            are the seconds of the machine's start.
         accept_other_gpu: warn, instead of stopping, where another GPU was granted.
         start: "now", or "lazy": by the first operation that needs one of its devices.
         options: the provider's own.

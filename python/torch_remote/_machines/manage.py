@@ -4,7 +4,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch_remote._machines import records
 from torch_remote._machines.records import Record
@@ -48,6 +48,8 @@ def listed(providers: Sequence[str] = ()) -> list[Listed]:
         ProviderError: one of `providers` can't be asked.
     """
     found = [one for record in records.everything() if (one := _look(record)) is not None]
+    for record in records.searches():
+        found += _late(record)
     known = {one.record.machine_id for one in found}
     for name in providers:
         provider = registry.find_remote(name)
@@ -56,6 +58,18 @@ def listed(providers: Sequence[str] = ()) -> list[Listed]:
                 record = Record(machine_id, name, {OWNER_TAG: owner()}, machine_id=machine_id)
                 found.append(Listed(record, provider.status(machine_id).value))
     return found
+
+
+def _late(record: Record) -> list[Listed]:
+    """What a start that was cut off has made since."""
+    try:
+        return [
+            Listed(replace(record, machine_id=machine_id), "left behind")
+            for provider, wanted in _where(record)
+            for machine_id in provider.find(wanted.tags, wanted.options)
+        ]
+    except ProviderError as error:
+        return [Listed(record, "unknown", str(error))]
 
 
 def stop(record: Record) -> None:
@@ -94,6 +108,8 @@ def _look(record: Record) -> Listed | None:
         return Listed(record, "starting")
     if record.elapsed_s() < _UNCERTAIN_S:
         return Listed(record, "uncertain")
+    if record.provider:
+        records.remember_search(record)
     records.remove(record)
     return None
 

@@ -17,6 +17,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+# No provider takes longer to make what it was asked for.
+_SEARCHED_S = 600.0
+
 
 @dataclass(frozen=True)
 class Record:
@@ -128,6 +131,25 @@ def everything() -> list[Record]:
     return sorted(found, key=lambda record: record.started_at)
 
 
+def remember_search(record: Record) -> None:
+    """Keeps the tags of a start that was cut off: what it asked for may come into being late."""
+    _searches().mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _written(record) as path:
+        path.replace(_searches() / f"{_token(record)}.json")
+
+
+def searches() -> list[Record]:
+    """The starts whose machines may still come; older ones are forgotten."""
+    found = []
+    for path in _searches().glob("*.json"):
+        record = _read(path)
+        if record.elapsed_s() < _SEARCHED_S:
+            found.append(record)
+        else:
+            path.unlink(missing_ok=True)
+    return found
+
+
 def _read(path: Path) -> Record:
     known = {one.name for one in fields(Record)}
     try:
@@ -165,6 +187,10 @@ def _token(record: Record) -> str | None:
 
 def _folder() -> Path:
     return state_folder() / "machines"
+
+
+def _searches() -> Path:
+    return state_folder() / "searches"
 
 
 def _path(name: str) -> Path:

@@ -60,6 +60,8 @@ def start_machine(
 def end_machine(provider: Provider, record: Record, *, searches: int = 1) -> None:
     """Ends what a record stands for, by its id, or by its tags where that was never learned.
 
+    Where nothing has these tags yet, they are kept for torch-remote ls and stop.
+
     Raises:
         ProviderError: it could not be ended; the record stays.
     """
@@ -74,6 +76,8 @@ def end_machine(provider: Provider, record: Record, *, searches: int = 1) -> Non
                 provider.stop(machine_id)
             if found:
                 break
+        else:
+            records.remember_search(record)
     records.remove(record)
 
 
