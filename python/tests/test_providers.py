@@ -83,6 +83,8 @@ def test_the_emulator() -> None:
         torch_remote.create_device("emulator", gpu_type="T4", gpu_count=9)
     with pytest.raises(TypeError, match="bogus"):
         torch_remote.create_device("emulator", gpu_type="T4", bogus=1)
+    with pytest.raises(ValueError, match="starts no machine: leave out budget_usd, start"):
+        torch_remote.create_device("emulator", gpu_type="T4", budget_usd=5, start="lazy")
 
 
 def test_an_unknown_one() -> None:

@@ -89,6 +89,16 @@ def create_device(
         raise ValueError(f"start is {start!r}; it has to be 'now' or 'lazy'")
     found = registry.find(provider) if isinstance(provider, str) else provider
     if isinstance(found, InProcessProvider):
+        _refuse(
+            found,
+            name=name is not None,
+            region=region is not None,
+            tags=bool(tags),
+            budget_usd=budget_usd is not None,
+            idle_timeout_s=idle_timeout_s != IDLE_TIMEOUT_S,
+            lease_s=lease_s != LEASE_S,
+            start=start != "now",
+        )
         return found.make(canonical_gpu_type(gpu_type), checked_count(gpu_count), options)
     terms = Terms(
         gpu_type=gpu_type,
@@ -103,6 +113,15 @@ def create_device(
     )
     making = _Making(found, make_order(found, terms), accept_other_gpu)
     return making.now() if start == "now" else making.lazy()
+
+
+def _refuse(provider: InProcessProvider, **given: bool) -> None:
+    """Raises ValueError for arguments that have a meaning for machines alone, where they were given."""
+    if names := [name for name, is_given in given.items() if is_given]:
+        raise ValueError(
+            f"the provider {provider.name!r} works in this process and starts no machine: leave out "
+            + ", ".join(names)
+        )
 
 
 def create_modal_device(gpu_type: str = "A100", **options: Any) -> torch.device:
