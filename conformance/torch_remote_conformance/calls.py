@@ -1,0 +1,320 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""One operator with one set of arguments, on CPU and on the target, in each way that it can be called."""
+
+import contextlib
+import dataclasses
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils import _pytree as pytree
+from torch_remote_conformance import rules, sources
+from torch_remote_conformance.case import Recorder, Skip, describe
+from torch_remote_conformance.comparing import Comparison, assert_same
+from torch_remote_conformance.placing import placed, tensors
+from torch_remote_conformance.sources import Sample, reproducible
+from torch_remote_conformance.target import Target
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def check_forward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """The results, what they share with the arguments, and that these are as CPU leaves them."""
+    for sample in sources.samples(info, dtype, recorder.seed, requires_grad=False):
+        with recorder.sample(sample.label()):
+            _Pair(info, sample, recorder).compare(info.op)
+
+
+def check_noncontiguous(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """Arguments with gaps between their elements."""
+    with reproducible(recorder.seed):
+        made = [one.noncontiguous() for one in info.sample_inputs("cpu", dtype)]
+    for one in made:
+        sample = Sample((one.input, *one.args), dict(one.kwargs), one.output_process_fn_grad)
+        with recorder.sample(sample.label()):
+            _Pair(info, sample, recorder).compare(info.op)
+
+
+def check_in_place(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """The variant that writes into its first argument."""
+    for sample in sources.samples(info, dtype, recorder.seed, requires_grad=False):
+        with recorder.sample(sample.label()):
+            _Pair(info, sample, recorder).compare(info.inplace_variant)
+
+
+def check_out(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """out= arguments: empty ones, which get their shape, and ones that fit and have gaps."""
+    for sample in sources.samples(info, dtype, recorder.seed, requires_grad=False):
+        for make in (_empty_like, _with_gaps_like):
+            with recorder.sample(f"{make.__name__.strip('_')}: {sample.label()}"):
+                _check_out(info, sample, recorder, make)
+
+
+def check_errors(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:  # noqa: ARG001
+    """What CPU refuses is refused, with the same kind of exception."""
+    with reproducible(recorder.seed):
+        refused = list(info.error_inputs("cpu"))
+    for one in refused:
+        taken = one.sample_input
+        sample = Sample((taken.input, *taken.args), dict(taken.kwargs), None)
+        with recorder.sample(sample.label()):
+            _Pair(info, sample, recorder).compare(info.op)
+
+
+def check_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """Results that know their gradient, and the gradients of all arguments that want one."""
+    for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
+        with recorder.sample(sample.label()):
+            pair = _Pair(info, sample, recorder)
+            results = pair.compare(lambda *a, **k: sample.differentiable(info.op(*a, **k)))
+            if results is not None:
+                _compare_gradients(pair, *results, pair.comparison(is_random=False))
+
+
+def check_double_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """Gradients of gradients: within a tolerance.
+
+    Autograd adds up gradients in the order of numbers that it gives to the nodes of each thread, and a
+    device's backward has a thread of its own, so the order is not CPU's.
+    """
+    for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
+        with recorder.sample(sample.label()):
+            pair = _Pair(info, sample, recorder)
+            results = pair.compare(lambda *a, **k: sample.differentiable(info.op(*a, **k)))
+            if results is None:
+                continue
+            how = dataclasses.replace(pair.comparison(is_random=False), exact=False)
+            gradients = _compare_gradients(pair, *results, how, create_graph=True)
+            if gradients is not None:
+                _compare_gradients(pair, *gradients, how)
+
+
+def check_forward_mode(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """Tangents, by forward mode."""
+    for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
+        with recorder.sample(sample.label()):
+            _Pair(info, sample, recorder).compare(lambda *a, **k: _tangents(info.op, sample, a, k))
+
+
+@dataclass
+class _Pair:
+    """The arguments on both sides."""
+
+    info: Any
+    sample: Sample
+    recorder: Recorder
+
+    def __post_init__(self) -> None:
+        self.target: Target = self.recorder.target
+        # A copy on CPU as well: calls change their arguments, and some samples are odd views.
+        self.local: Arguments = self._placed(torch.device("cpu"))
+        self.remote = rules.adjusted(
+            self.info.name, self.local, self._placed(self.target.device), self.target.device
+        )
+
+    def _placed(self, device: torch.device) -> Arguments:
+        positional, keywords = placed((self.sample.positional, self.sample.keywords), device)
+        return positional, keywords
+
+    def compare(self, call: Callable[..., Any]) -> tuple[Any, Any] | None:
+        """Calls on both sides; both results if they agree, None if both raise; AssertionError else."""
+        expected, is_random = self.reference(call)
+        if is_random:
+            torch.manual_seed(self.recorder.seed)
+        actual = _attempt(call, self.remote, self.target)
+        if isinstance(expected, Exception):
+            _compare_errors(actual, expected)
+            return None
+        if isinstance(actual, Exception):
+            raise actual
+        how = self.comparison(is_random=is_random)
+        precise = None if how.exact else _in_double(call, self.local)
+        assert_same(actual, expected, how, precise=precise)
+        _compare_aliases(self.remote, actual, self.local, expected)
+        _compare_contents(self)
+        return actual, expected
+
+    def reference(self, call: Callable[..., Any]) -> tuple[Any, bool]:
+        """CPU's result, or its exception; and whether it drew random numbers."""
+        torch.manual_seed(self.recorder.seed)
+        before = torch.get_rng_state()
+        expected = _attempt(call, self.local, None)
+        return expected, not torch.equal(before, torch.get_rng_state())
+
+    def comparison(self, *, is_random: bool) -> Comparison:
+        return rules.comparison(self.info.name, self.target, is_random=is_random)
+
+
+def _attempt(call: Callable[..., Any], arguments: Arguments, target: Target | None) -> Any:
+    """The result, or the exception, whenever it comes: operations may fail after their call."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = call(*arguments[0], **arguments[1])
+        if target is not None:
+            target.synchronize()
+    except Exception as error:  # noqa: BLE001 (it is what is compared)
+        if target is not None:
+            with contextlib.suppress(Exception):
+                target.synchronize()  # what failed with it belongs to this call
+        return error
+    return result
+
+
+def _compare_errors(actual: Any, expected: Exception) -> None:
+    if not isinstance(actual, Exception):
+        raise AssertionError(f"accepted what CPU refuses: {describe(expected)}")
+    # One that tells more than RuntimeError is as good: PyTorch's own kinds are made from it in C++.
+    is_finer = type(expected) is RuntimeError and isinstance(actual, (IndexError, ValueError, TypeError))
+    if not is_finer and not isinstance(actual, type(expected)) and not isinstance(expected, type(actual)):
+        raise AssertionError(f"{describe(actual)}\ninstead of {describe(expected)}")
+
+
+def _compare_aliases(
+    remote: Arguments, actual: Any, local: Arguments, expected: Any
+) -> None:
+    ours, theirs = _aliases(remote, actual), _aliases(local, expected)
+    if ours != theirs:
+        raise AssertionError(
+            f"results share memory with the arguments (index, offset) {ours} instead of {theirs}"
+        )
+
+
+def _aliases(arguments: Arguments, results: Any) -> list[tuple[int, int] | None]:
+    """For each result the first argument with the same storage, and its offset in there."""
+    storages = [_storage(tensor) for tensor in tensors(arguments)]
+    found: list[tuple[int, int] | None] = []
+    for tensor in tensors(results):
+        storage = _storage(tensor)
+        is_shared = storage is not None and storage in storages
+        found.append((storages.index(storage), tensor.storage_offset()) if is_shared else None)
+    return found
+
+
+def _storage(tensor: torch.Tensor) -> int | None:
+    if tensor.layout != torch.strided or tensor.numel() == 0:
+        return None
+    return tensor.untyped_storage()._cdata
+
+
+def _compare_contents(pair: "_Pair") -> None:
+    """What the call has left in the arguments."""
+    how = pair.comparison(is_random=False)
+    for ours, theirs in zip(tensors(pair.remote), tensors(pair.local), strict=True):
+        if theirs.device.type == "cpu" and ours is not theirs:
+            assert_same(ours.detach(), theirs.detach(), how)
+
+
+def _in_double(call: Callable[..., Any], arguments: Arguments) -> Any:
+    def widened(leaf: Any) -> Any:
+        reduced = (torch.float16, torch.bfloat16, torch.float32)
+        if isinstance(leaf, torch.Tensor) and leaf.dtype in reduced:
+            return leaf.detach().double()
+        return leaf
+
+    wide = pytree.tree_map(widened, arguments)
+    outcome = _attempt(call, wide, None)
+    return None if isinstance(outcome, Exception) else outcome
+
+
+def _check_out(
+    info: Any, sample: Sample, recorder: Recorder, make: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    # The call may change its arguments: it gets others.
+    arguments = placed((sample.positional, sample.keywords), torch.device("cpu"))
+    expected = _attempt(info.op, arguments, None)
+    is_one = isinstance(expected, torch.Tensor)
+    results = list(expected) if isinstance(expected, (tuple, list)) else [expected]
+    if not all(isinstance(one, torch.Tensor) for one in results):
+        raise Skip  # an exception, which the forward case has, or nothing that out= could hold
+    outs = [make(one) for one in results]
+    keywords = {**sample.keywords, "out": outs[0] if is_one else tuple(outs)}
+    with_out = dataclasses.replace(sample, keywords=keywords)
+    _Pair(info, with_out, recorder).compare(info.op)
+
+
+def _empty_like(result: torch.Tensor) -> torch.Tensor:
+    return torch.empty(0, dtype=result.dtype)
+
+
+def _with_gaps_like(result: torch.Tensor) -> torch.Tensor:
+    return torch.zeros((*result.shape, 2), dtype=result.dtype)[..., 0]
+
+
+def _compare_gradients(
+    pair: _Pair, actual: Any, expected: Any, how: Comparison, *, create_graph: bool = False
+) -> tuple[Any, Any] | None:
+    """The gradients on both sides; None where there are none, or both sides can't compute them."""
+    ours, theirs = _wanting(actual), _wanting(expected)
+    if len(ours) != len(theirs):
+        raise AssertionError(f"{len(ours)} results have a gradient instead of {len(theirs)}")
+    remote, local = _wanting(pair.remote), _wanting(pair.local)
+    if not theirs or not local:
+        return None
+    weights = _weights(theirs, pair.recorder.seed)
+    wanted = _attempt(_gradients, ((theirs, local, weights, create_graph), {}), None)
+    placed_weights = [
+        weight.to(our.device) for weight, our in zip(weights, ours, strict=True)
+    ]
+    got = _attempt(_gradients, ((ours, remote, placed_weights, create_graph), {}), pair.target)
+    if isinstance(wanted, Exception):
+        _compare_errors(got, wanted)
+        return None
+    if isinstance(got, Exception):
+        raise AssertionError(f"gradient: {describe(got)}") from got
+    try:
+        assert_same(got, wanted, how)
+    except AssertionError as error:
+        raise AssertionError(f"gradient: {error}") from None
+    return got, wanted
+
+
+def _wanting(structure: Any) -> list[torch.Tensor]:
+    return [tensor for tensor in tensors(structure) if tensor.requires_grad]
+
+
+def _weights(results: list[torch.Tensor], seed: int) -> list[torch.Tensor]:
+    """What the results' gradients are multiplied by: other than ones, which hide much."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = []
+    for result in results:
+        wide = torch.complex64 if result.dtype.is_complex else torch.float32
+        drawn = torch.randn(result.shape, dtype=wide, generator=generator)
+        weights.append(drawn.to(result.dtype))
+    return weights
+
+
+def _gradients(
+    results: list[torch.Tensor], inputs: list[torch.Tensor], weights: Any, create_graph: bool
+) -> tuple[torch.Tensor | None, ...]:
+    return torch.autograd.grad(
+        results,
+        inputs,
+        weights,
+        allow_unused=True,
+        create_graph=create_graph,
+        retain_graph=create_graph,
+    )
+
+
+def _tangents(
+    op: Callable[..., Any], sample: Sample, positional: tuple[Any, ...], keywords: dict[str, Any]
+) -> list[torch.Tensor | None]:
+    from torch.autograd import forward_ad
+
+    seed = iter(range(1, 1000))
+
+    def dual(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or not leaf.requires_grad:
+            return leaf
+        generator = torch.Generator().manual_seed(next(seed))
+        tangent = torch.randn(leaf.shape, generator=generator, dtype=leaf.dtype)
+        return forward_ad.make_dual(leaf.detach(), tangent.to(leaf.device))
+
+    with forward_ad.dual_level():
+        result = op(*pytree.tree_map(dual, positional), **pytree.tree_map(dual, keywords))
+        result = sample.differentiable(result)
+        return [forward_ad.unpack_dual(tensor).tangent for tensor in tensors(result)]

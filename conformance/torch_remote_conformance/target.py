@@ -1,0 +1,151 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What is proven: a device, how it is named, and what it claims."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+
+_FORMS = (
+    "emulator:GPU_TYPE (in this process), local:GPU_TYPE (an executor process), null, tcp://host:port or "
+    "ipc://path (an executor that runs), PROVIDER:GPU_TYPE such as modal:H100, or torch:DEVICE such as torch:cpu"
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A device under test."""
+
+    #: As it was named on the command line.
+    name: str
+    device: torch.device
+    #: Its kernels are CPU's: what it computes is compared bit for bit.
+    computes_as_cpu: bool
+    #: Its generator draws CPU's numbers.
+    draws_as_cpu: bool
+    #: What the executor says of itself, or torch of the device.
+    description: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether it is this project's device, rather than another one of torch."""
+        return self.device.type == "remote"
+
+    def synchronize(self) -> None:
+        """Waits for what the device has to do; raises what failed and nothing has read yet."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+
+
+@dataclass(frozen=True)
+class Address:
+    """How a process reaches a target: what the workers of a run share."""
+
+    name: str
+    #: Of an executor that runs.
+    endpoint: str | None = None
+    server_key: str | None = None
+    key_file: str | None = None
+    #: Of a provider's machine, for torch_remote.attach.
+    machine: str | None = None
+
+
+@contextlib.contextmanager
+def provided(
+    name: str, *, server_key: str | None = None, key_file: str | None = None
+) -> Iterator[Address]:
+    """Starts what a target needs beside the process that uses it: an executor, or a provider's machine.
+
+    Args:
+        name: one of the forms that the error lists.
+        server_key: public key of an executor that runs already.
+        key_file: the client's secret key for it.
+
+    Raises:
+        ValueError: no such form of target.
+        ProviderError: the machine can't be had.
+    """
+    kind, _, rest = name.partition(":")
+    if kind in ("tcp", "ipc") and rest.startswith("//"):
+        yield Address(name, endpoint=name, server_key=server_key, key_file=key_file)
+        return
+    if server_key is not None or key_file is not None:
+        raise ValueError("keys are for the endpoint of an executor that runs, such as tcp://host:port")
+    if (kind in ("torch", "emulator") and rest) or name == "null":
+        yield Address(name)
+    elif kind == "local":
+        import torch_remote
+
+        with torch_remote.LocalExecutor(emulate=rest or None) as executor:
+            yield Address(name, endpoint=executor.endpoint)
+    elif kind and rest:
+        import torch_remote
+
+        device = torch_remote.create_device(kind, rest)
+        machine = torch_remote.machine(device)
+        try:
+            yield Address(name, machine=machine.name)
+        finally:
+            machine.stop()
+    else:
+        raise ValueError(f"{name!r} is no target; there are {_FORMS}")
+
+
+@contextlib.contextmanager
+def opened(address: Address) -> Iterator[Target]:
+    """The target, ready in this process; closed at the end.
+
+    Raises:
+        ValueError: torch has no such device, or there is no such GPU type.
+        ConnectionError: the executor does not answer.
+    """
+    torch.set_num_threads(1)  # bits depend on the number of threads
+    kind, _, rest = address.name.partition(":")
+    if kind == "torch":
+        yield _torch_target(address.name, rest)
+        return
+    device = _made(address, rest)
+    try:
+        yield _remote_target(address.name, device)
+    finally:
+        import torch_remote
+
+        torch_remote.machine(device).stop()
+
+
+def _made(address: Address, gpu_type: str) -> torch.device:
+    import torch_remote
+
+    if address.machine is not None:
+        return torch_remote.attach(address.machine)
+    if address.endpoint is not None:
+        return torch_remote.connect(
+            address.endpoint,
+            server_key=address.server_key,
+            key_file=address.key_file,
+            num_threads=1,
+        )
+    if address.name == "null":
+        return torch_remote.null_device()
+    return torch_remote.emulate(gpu_type, num_threads=1)
+
+
+def _torch_target(name: str, text: str) -> Target:
+    try:
+        device = torch.device(text)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"{name!r}: torch has no such device here: {error}") from None
+    is_cpu = device.type == "cpu"
+    return Target(name, device, computes_as_cpu=is_cpu, draws_as_cpu=is_cpu, description={"device": text})
+
+
+def _remote_target(name: str, device: torch.device) -> Target:
+    import torch_remote
+
+    description = torch_remote.machine(device).description
+    # With more threads some of its kernels round otherwise.
+    on_cpu = description.get("device") == "cpu" and description.get("thread_count") == "1"
+    return Target(name, device, computes_as_cpu=on_cpu, draws_as_cpu=on_cpu, description=description)
