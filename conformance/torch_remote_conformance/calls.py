@@ -4,6 +4,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
+
 from torch_remote_conformance import rules, sources
 from torch_remote_conformance.case import Recorder, Skip, describe
 from torch_remote_conformance.comparing import Comparison, assert_same
@@ -69,7 +71,7 @@ def check_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
         with recorder.sample(sample.label()):
             pair = _Pair(info, sample, recorder)
-            results = pair.compare(lambda *a, **k: sample.differentiable(info.op(*a, **k)))
+            results = pair.compare(_differentiable(info.op, sample))
             if results is not None:
                 _compare_gradients(pair, *results, pair.comparison(is_random=False))
 
@@ -83,7 +85,7 @@ def check_double_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> 
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
         with recorder.sample(sample.label()):
             pair = _Pair(info, sample, recorder)
-            results = pair.compare(lambda *a, **k: sample.differentiable(info.op(*a, **k)))
+            results = pair.compare(_differentiable(info.op, sample))
             if results is None:
                 continue
             how = dataclasses.replace(pair.comparison(is_random=False), exact=False)
@@ -96,7 +98,12 @@ def check_forward_mode(info: Any, dtype: torch.dtype, recorder: Recorder) -> Non
     """Tangents, by forward mode."""
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
         with recorder.sample(sample.label()):
-            _Pair(info, sample, recorder).compare(lambda *a, **k: _tangents(info.op, sample, a, k))
+            _Pair(info, sample, recorder).compare(functools.partial(_tangents, info.op, sample))
+
+
+def _differentiable(op: Callable[..., Any], sample: Sample) -> Callable[..., Any]:
+    """The operator, and of its results those that have a defined gradient."""
+    return lambda *positional, **keywords: sample.differentiable(op(*positional, **keywords))
 
 
 @dataclass
@@ -168,14 +175,18 @@ def _compare_errors(actual: Any, expected: Exception) -> None:
     if not isinstance(actual, Exception):
         raise AssertionError(f"accepted what CPU refuses: {describe(expected)}")
     # One that tells more than RuntimeError is as good: PyTorch's own kinds are made from it in C++.
-    is_finer = type(expected) is RuntimeError and isinstance(actual, (IndexError, ValueError, TypeError))
-    if not is_finer and not isinstance(actual, type(expected)) and not isinstance(expected, type(actual)):
+    is_finer = type(expected) is RuntimeError and isinstance(
+        actual, (IndexError, ValueError, TypeError)
+    )
+    if (
+        not is_finer
+        and not isinstance(actual, type(expected))
+        and not isinstance(expected, type(actual))
+    ):
         raise AssertionError(f"{describe(actual)}\ninstead of {describe(expected)}")
 
 
-def _compare_aliases(
-    remote: Arguments, actual: Any, local: Arguments, expected: Any
-) -> None:
+def _compare_aliases(remote: Arguments, actual: Any, local: Arguments, expected: Any) -> None:
     ours, theirs = _aliases(remote, actual), _aliases(local, expected)
     if ours != theirs:
         raise AssertionError(
@@ -256,9 +267,7 @@ def _compare_gradients(
         return None
     weights = _weights(theirs, pair.recorder.seed)
     wanted = _attempt(_gradients, ((theirs, local, weights, create_graph), {}), None)
-    placed_weights = [
-        weight.to(our.device) for weight, our in zip(weights, ours, strict=True)
-    ]
+    placed_weights = [weight.to(our.device) for weight, our in zip(weights, ours, strict=True)]
     got = _attempt(_gradients, ((ours, remote, placed_weights, create_graph), {}), pair.target)
     if isinstance(wanted, Exception):
         _compare_errors(got, wanted)
@@ -301,7 +310,7 @@ def _gradients(
 
 
 def _tangents(
-    op: Callable[..., Any], sample: Sample, positional: tuple[Any, ...], keywords: dict[str, Any]
+    op: Callable[..., Any], sample: Sample, *positional: Any, **keywords: Any
 ) -> list[torch.Tensor | None]:
     from torch.autograd import forward_ad
 

@@ -60,9 +60,15 @@ class Failure:
 class Recorder:
     """Counts the samples of one case and keeps their failures."""
 
-    def __init__(self, target: Target, seed: int) -> None:
+    def __init__(self, target: Target, seed: int, only: int | None = None) -> None:
+        """Args:
+        target: what is tested.
+        seed: of all random numbers.
+        only: number of the one sample whose failure counts; None for all.
+        """
         self.target = target
         self.seed = seed
+        self._only = only
         self.samples = 0
         self.failed = 0
         self.failures: list[Failure] = []
@@ -81,6 +87,8 @@ class Recorder:
 
     def fail(self, sample: int, label: str, message: str) -> None:
         """A failure of a sample that has been counted."""
+        if self._only not in (None, sample):
+            return
         self.failed += 1
         if len(self.failures) < _KEPT_FAILURES:
             self.failures.append(Failure(sample, label, message[:_KEPT_CHARACTERS]))
@@ -120,7 +128,9 @@ class Result:
         """Plain data; empty fields are left out."""
         made = asdict(self)
         made["status"] = self.status.value
-        return {key: value for key, value in made.items() if value not in ("", [], 0) or key in _KEPT}
+        return {
+            key: value for key, value in made.items() if value not in ("", [], 0) or key in _KEPT
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Result":

@@ -119,7 +119,11 @@ def _difference_of_values(actual: Any, expected: Any, how: Comparison) -> str:
             torch.tensor(actual, dtype=dtype), torch.tensor(expected, dtype=dtype), how, None
         )
     both_nan = actual != actual and expected != expected
-    return "" if both_nan or not how.values or actual == expected else f"{actual} instead of {expected}"
+    return (
+        ""
+        if both_nan or not how.values or actual == expected
+        else f"{actual} instead of {expected}"
+    )
 
 
 def _difference_of_sparse(actual: torch.Tensor, expected: torch.Tensor, how: Comparison) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
+
 from torch_remote_conformance import reproducing, sources
 from torch_remote_conformance.calls import (
     check_backward,

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch.utils import _pytree as pytree
+
 from torch_remote_conformance.comparing import CLASS_FACTORS, Comparison
 from torch_remote_conformance.target import Target
 

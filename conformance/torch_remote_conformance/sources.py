@@ -5,7 +5,6 @@
 import functools
 import random
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,13 +73,13 @@ class reproducible:  # noqa: N801 (used as a function)
         self._warnings = warnings.catch_warnings()
 
     def __enter__(self) -> None:
-        import numpy
+        import numpy as np
 
         self._warnings.__enter__()
         warnings.simplefilter("ignore")
         torch.manual_seed(self._seed)
         random.seed(self._seed)
-        numpy.random.seed(self._seed % 2**32)  # noqa: NPY002 (what PyTorch's tables draw from)
+        np.random.seed(self._seed % 2**32)
 
     def __exit__(self, *error: object) -> None:
         self._warnings.__exit__(*error)  # type: ignore[arg-type]
@@ -119,8 +118,3 @@ def _restore_hypothesis() -> None:
     except ImportError:
         return
     hypothesis.settings.load_profile("default")
-
-
-def each_dtype(dtypes: list[torch.dtype], wanted: frozenset[torch.dtype] | None) -> Iterator[torch.dtype]:
-    """Those that are wanted; None for all."""
-    return (dtype for dtype in dtypes if wanted is None or dtype in wanted)

@@ -72,7 +72,9 @@ def provided(
         yield Address(name, endpoint=name, server_key=server_key, key_file=key_file)
         return
     if server_key is not None or key_file is not None:
-        raise ValueError("keys are for the endpoint of an executor that runs, such as tcp://host:port")
+        raise ValueError(
+            "keys are for the endpoint of an executor that runs, such as tcp://host:port"
+        )
     if (kind in ("torch", "emulator") and rest) or name == "null":
         yield Address(name)
     elif kind == "local":
@@ -139,7 +141,9 @@ def _torch_target(name: str, text: str) -> Target:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"{name!r}: torch has no such device here: {error}") from None
     is_cpu = device.type == "cpu"
-    return Target(name, device, computes_as_cpu=is_cpu, draws_as_cpu=is_cpu, description={"device": text})
+    return Target(
+        name, device, computes_as_cpu=is_cpu, draws_as_cpu=is_cpu, description={"device": text}
+    )
 
 
 def _remote_target(name: str, device: torch.device) -> Target:
@@ -148,4 +152,6 @@ def _remote_target(name: str, device: torch.device) -> Target:
     description = torch_remote.machine(device).description
     # With more threads some of its kernels round otherwise.
     on_cpu = description.get("device") == "cpu" and description.get("thread_count") == "1"
-    return Target(name, device, computes_as_cpu=on_cpu, draws_as_cpu=on_cpu, description=description)
+    return Target(
+        name, device, computes_as_cpu=on_cpu, draws_as_cpu=on_cpu, description=description
+    )
