@@ -10,9 +10,9 @@
 
 namespace torch_remote::client::rules {
 
-// The fused attention that executors map to their own kernel. Its layouts are those of CPU's flash
-// attention: output as [batch, length, heads, width] in memory, logsumexp in float (double for
-// double).
+// The fused attention that executors map to their own kernel. CPU's output is laid out as the
+// query, an accelerator's as [batch, length, heads, width] in memory; logsumexp is in float (double
+// for double).
 bool attention(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& query = arguments[0].toTensor();
   const at::Tensor& key = arguments[1].toTensor();
@@ -22,7 +22,11 @@ bool attention(Arguments arguments, ClientPlan& plan) {
   const std::array<std::int64_t, 4> output_strides = {length * heads * width, width, heads * width,
                                                       1};
   const std::array<std::int64_t, 3> statistics_strides = {length * heads, 1, heads};
-  add_tensor(plan, query.sizes(), output_strides, query.scalar_type());
+  if (plan.kernels == Kernels::kAccelerator) {
+    add_tensor(plan, query.sizes(), output_strides, query.scalar_type());
+  } else {
+    add_tensor(plan, query.sizes(), preserved_strides(query), query.scalar_type());
+  }
   add_tensor(plan, {batch, heads, length}, statistics_strides,
              query.scalar_type() == c10::ScalarType::Double ? c10::ScalarType::Double
                                                             : c10::ScalarType::Float);

@@ -5,11 +5,18 @@
 #include <array>
 #include <atomic>
 #include <c10/util/Exception.h>
+#include <map>
 #include <mutex>
 #include <utility>
 
 namespace torch_remote::client {
 namespace {
+
+Kernels kernels_of(const std::map<std::string, std::string>& description) {
+  if (description.contains("allocator")) return Kernels::kAccelerator;
+  const auto device = description.find("device");
+  return device != description.end() && device->second == "null" ? Kernels::kNone : Kernels::kCpu;
+}
 
 // PyTorch asks for devices by number from anywhere, so their table has to be global. It is never
 // destroyed, as tensors may be dropped after the end of main().
@@ -78,8 +85,7 @@ Device::Device(int index, std::unique_ptr<session::Session> session, std::shared
     : index_(index),
       executor_(std::move(executor)),
       session_(std::move(session)),
-      kernels_(session_->welcome().description.contains("allocator") ? Kernels::kAccelerator
-                                                                     : Kernels::kCpu),
+      kernels_(kernels_of(session_->welcome().description)),
       plan_table_(session_->welcome().limits.plan_count_max),
       plans_(plan_table_.capacity()) {}
 

@@ -122,6 +122,18 @@ void add_written_arguments(ClientPlan& plan, const OperatorRecord& record) {
   }
 }
 
+// Whether an argument is an out= that is no input as well: one that may take another shape.
+bool is_only_out(const OperatorRecord& record, c10::ArrayRef<c10::IValue> arguments,
+                 std::size_t index) {
+  if (!record.handle().schema().arguments()[index].kwarg_only()) return false;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!record.arguments()[i].written && arguments[i].isTensor() &&
+        arguments[i].toTensor().is_same(arguments[index].toTensor()))
+      return false;
+  }
+  return true;
+}
+
 // Structured operators give an out= argument another shape when its own does not fit.
 void note_resizes(ClientPlan& plan, const OperatorRecord& record,
                   c10::ArrayRef<c10::IValue> arguments,
@@ -131,9 +143,31 @@ void note_resizes(ClientPlan& plan, const OperatorRecord& record,
         !arguments[i].toTensor().defined())
       continue;
     const at::Tensor& meta = meta_arguments[i].toTensor();
-    if (meta.sizes() == arguments[i].toTensor().sizes()) continue;
-    plan.resizes.push_back({.argument = i, .sizes = meta.sizes().vec()});
+    const c10::IntArrayRef sizes = arguments[i].toTensor().sizes();
+    if (meta.sizes() == sizes) continue;
+    TORCH_CHECK(is_only_out(record, arguments, i), "output with shape ", sizes,
+                " doesn't match the broadcast shape ", meta.sizes());
+    plan.resizes.push_back(
+        {.argument = i, .sizes = meta.sizes().vec(), .strides = meta.strides().vec()});
   }
+}
+
+// What the rule for the overload that makes its results says of an out= overload.
+bool infer_by_rule_of_results(ClientPlan& plan, const OperatorRecord& record,
+                              c10::ArrayRef<c10::IValue> arguments) {
+  ClientPlan results;
+  results.kernels = plan.kernels;
+  if (!record.rule_of_results()(arguments, results)) return false;
+  for (std::size_t i = 0; i < results.tensors.size(); ++i) {
+    const auto argument = static_cast<std::size_t>(record.returns()[i].written_argument);
+    const PlannedTensor& made = results.tensors[i];
+    if (arguments[argument].toTensor().sizes() == c10::IntArrayRef(made.sizes)) continue;
+    plan.resizes.push_back({.argument = argument,
+                            .sizes = {made.sizes.begin(), made.sizes.end()},
+                            .strides = {made.strides.begin(), made.strides.end()}});
+  }
+  add_written_arguments(plan, record);
+  return true;
 }
 
 bool has_mask(c10::ArrayRef<c10::IValue> arguments) {
@@ -143,12 +177,6 @@ bool has_mask(c10::ArrayRef<c10::IValue> arguments) {
             index.toTensor().scalar_type() == c10::ScalarType::Byte);
   };
   return std::ranges::any_of(arguments[1].toListRef(), is_mask);
-}
-
-std::shared_ptr<ClientPlan> described_plan() {
-  auto plan = std::make_shared<ClientPlan>();
-  plan->describes_outputs = true;
-  return plan;
 }
 
 std::shared_ptr<ClientPlan> infer_by_meta(const OperatorRecord& record,
@@ -174,11 +202,20 @@ std::shared_ptr<ClientPlan> infer_by_meta(const OperatorRecord& record,
 
 }  // namespace
 
-std::shared_ptr<ClientPlan> infer_plan(const OperatorRecord& record,
-                                       c10::ArrayRef<c10::IValue> arguments, Kernels kernels) {
+std::shared_ptr<const ClientPlan> described_plan() {
+  auto plan = std::make_shared<ClientPlan>();
+  plan->describes_outputs = true;
+  return plan;
+}
+
+std::shared_ptr<const ClientPlan> infer_plan(const OperatorRecord& record,
+                                             c10::ArrayRef<c10::IValue> arguments,
+                                             Kernels kernels) {
   auto plan = std::make_shared<ClientPlan>();
   plan->kernels = kernels;
   if (record.shape_rule() != nullptr && record.shape_rule()(arguments, *plan)) return plan;
+  if (record.rule_of_results() != nullptr && infer_by_rule_of_results(*plan, record, arguments))
+    return plan;
   if (record.needs_no_inference()) {
     add_written_arguments(*plan, record);
     return plan;

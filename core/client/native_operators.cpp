@@ -4,14 +4,18 @@
 
 #include <ATen/EmptyTensor.h>
 #include <ATen/native/Resize.h>
+#include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
+#include <ATen/ops/dot.h>
 #include <ATen/ops/set_native.h>
+#include <ATen/ops/vdot.h>
 #include <ATen/ops/view_native.h>
 #include <c10/core/DeviceGuard.h>
 #include <c10/util/Exception.h>
 
 #include "core/client/device.h"
+#include "core/client/run_operator.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
 
@@ -38,6 +42,12 @@ std::uint64_t needed_bytes(const at::Tensor& tensor, c10::IntArrayRef sizes,
 
 c10::StorageImpl& storage_of(const at::Tensor& tensor) {
   return *tensor.storage().unsafeGetStorageImpl();
+}
+
+at::Tensor call_operator(const char* name, const at::Tensor& self, const at::Tensor& other) {
+  torch::jit::Stack stack{self, other};
+  run_operator(name, "", &stack);
+  return std::move(stack[0]).toTensor();
 }
 
 }  // namespace
@@ -132,6 +142,34 @@ at::Tensor& set_empty_(at::Tensor& self) {
                        remote_allocator(), true);
   const c10::SymInt nothing(0);
   return set_storage_geometry_(self, std::move(storage), 0, c10::SymIntArrayRef(&nothing, 1), {});
+}
+
+at::Tensor efficient_zeros(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype,
+                           std::optional<c10::Layout> layout, std::optional<c10::Device> device,
+                           std::optional<bool> pin_memory) {
+  const c10::Device target = check_options(layout, device, pin_memory);
+  at::native::ZeroTensorAllocator allocator(target);
+  auto zeros =
+      at::detail::empty_generic(C10_AS_INTARRAYREF_SLOW(sizes), &allocator,
+                                kRemoteKeys | c10::DispatchKeySet(c10::DispatchKey::ZeroTensor),
+                                c10::dtype_or_default(dtype), std::nullopt);
+  return zeros;
+}
+
+at::Tensor dot(const at::Tensor& self, const at::Tensor& other) {
+  if (self.is_conj())
+    return other.is_conj() ? at::dot(self.conj(), other.conj()).conj()
+                           : at::vdot(self.conj(), other);
+  if (other.is_conj()) return at::vdot(other.conj(), self);
+  return call_operator("aten::dot", self, other);
+}
+
+at::Tensor vdot(const at::Tensor& self, const at::Tensor& other) {
+  if (!self.is_complex()) return at::dot(self, other);
+  if (self.is_conj())
+    return other.is_conj() ? at::vdot(other.conj(), self.conj()) : at::dot(self.conj(), other);
+  if (other.is_conj()) return at::dot(self, other.conj()).conj();
+  return call_operator("aten::vdot", self, other);
 }
 
 void record_stream(at::Tensor& self, c10::Stream stream) {

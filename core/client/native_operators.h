@@ -31,6 +31,13 @@ at::Tensor& set_storage_geometry_(at::Tensor& self, c10::Storage storage,
                                   c10::SymIntArrayRef strides);
 at::Tensor& set_tensor_(at::Tensor& self, const at::Tensor& source);
 at::Tensor& set_empty_(at::Tensor& self);
+// Zeros that take no memory: the tangents of what has none.
+at::Tensor efficient_zeros(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype,
+                           std::optional<c10::Layout> layout, std::optional<c10::Device> device,
+                           std::optional<bool> pin_memory);
+// Lazy conjugates become a choice between the two, as on CPU; so does the result's.
+at::Tensor dot(const at::Tensor& self, const at::Tensor& other);
+at::Tensor vdot(const at::Tensor& self, const at::Tensor& other);
 void record_stream(at::Tensor& self, c10::Stream stream);
 
 // core/client/copy.cpp

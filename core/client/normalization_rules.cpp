@@ -34,12 +34,13 @@ c10::MemoryFormat output_format(const at::Tensor& input) {
   return input.is_contiguous() ? c10::MemoryFormat::Contiguous : input.suggest_memory_format();
 }
 
-// The output, and two statistics of so many elements. weight?, bias?, running_mean? and
-// running_var? follow the input.
-bool normalized_batch(Arguments arguments, std::int64_t statistics_size, ClientPlan& plan) {
+// The output, and two statistics of so many elements. weight?, bias? and, where there are four
+// parameters, running_mean? and running_var? follow the input.
+bool normalized_batch(Arguments arguments, std::size_t parameter_count,
+                      std::int64_t statistics_size, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
   if (input.dim() < 2) return false;
-  const bool is_mixed = parameters_are_mixed(arguments.slice(1, 4), input);
+  const bool is_mixed = parameters_are_mixed(arguments.slice(1, parameter_count), input);
   if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
   const c10::ScalarType dtype = statistics_dtype(input, is_mixed, plan);
   const std::array<std::int64_t, 1> statistics = {statistics_size};
@@ -96,14 +97,24 @@ bool layer_norm_backward(Arguments arguments, ClientPlan& plan) {
 bool batch_norm(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
   const bool has_statistics = arguments[5].toBool() || plan.kernels == Kernels::kAccelerator;
-  return normalized_batch(arguments, has_statistics && input.dim() > 1 ? input.size(1) : 0, plan);
+  return normalized_batch(arguments, 4, has_statistics && input.dim() > 1 ? input.size(1) : 0,
+                          plan);
+}
+
+// _native_batch_norm_legit.no_stats(input, weight?, bias?, training, ...) -> (output, save_mean,
+// save_invstd)
+bool batch_norm_without_running(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  const bool has_statistics = arguments[3].toBool() || plan.kernels == Kernels::kAccelerator;
+  return normalized_batch(arguments, 2, has_statistics && input.dim() > 1 ? input.size(1) : 0,
+                          plan);
 }
 
 // _batch_norm_with_update(input, weight?, bias?, running_mean, running_var, momentum, eps) ->
 // (output, save_mean, save_invstd, reserve)
 bool batch_norm_with_update(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
-  if (!normalized_batch(arguments, input.dim() > 1 ? input.size(1) : 0, plan)) return false;
+  if (!normalized_batch(arguments, 4, input.dim() > 1 ? input.size(1) : 0, plan)) return false;
   add_contiguous(plan, {0}, c10::ScalarType::Byte);
   return true;
 }

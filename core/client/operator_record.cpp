@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/client/learned_layouts.h"
 #include "core/client/meta_functions.h"
 #include "core/protocol/schema_hash.h"
 
@@ -187,9 +188,11 @@ void OperatorRecord::choose_inference() {
   shape_rule_ = find_shape_rule(name(), overload());
   meta_function_ = find_meta_function(full_name());
   needs_no_inference_ = !makes_something && (!has_meta || is_fused_update);
-  const bool is_out_unknown =
-      !has_meta || handle_.hasTag(at::Tag::dynamic_output_shape) ||
-      std::ranges::find(kMetaOfOutIsWrong, name()) != kMetaOfOutIsWrong.end();
+  const bool is_out_unknown = !has_meta || handle_.hasTag(at::Tag::dynamic_output_shape);
+  learns_layouts_ = client::learns_layouts(full_name());
+  if (overload() == "out" &&
+      std::ranges::find(kMetaOfOutIsWrong, name()) != kMetaOfOutIsWrong.end())
+    rule_of_results_ = find_shape_rule(name(), "");
   if (!makes_something && meta_function_ == nullptr && is_out_unknown) find_functional();
   if (shape_rule_ != nullptr || needs_no_inference_) return;
   const bool returns_values = std::ranges::any_of(returns_, [](const ReturnTraits& result) {

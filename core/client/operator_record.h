@@ -67,6 +67,11 @@ class OperatorRecord {
   // results. Null for all others.
   const c10::OperatorHandle* functional() const { return functional_ ? &*functional_ : nullptr; }
   ShapeRule shape_rule() const { return shape_rule_; }
+  // For an out= overload whose meta function is wrong: the rule for the overload that makes its
+  // results, whose arguments are the same but for the outs, which come last. Null for all others.
+  ShapeRule rule_of_results() const { return rule_of_results_; }
+  // Whether only the kernels know the strides of the results (learned_layouts.h).
+  bool learns_layouts() const { return learns_layouts_; }
   const c10::KernelFunction* meta_function() const { return meta_function_; }
 
   std::uint64_t schema_hash() const;
@@ -87,6 +92,8 @@ class OperatorRecord {
   bool uploads_indices_ = false;
   std::optional<c10::OperatorHandle> functional_;
   ShapeRule shape_rule_ = nullptr;
+  ShapeRule rule_of_results_ = nullptr;
+  bool learns_layouts_ = false;
   const c10::KernelFunction* meta_function_ = nullptr;
 };
 

@@ -26,7 +26,7 @@ struct PlannedReturn {
 };
 
 // Whose kernels the executor runs: their results differ in dtypes here and there.
-enum class Kernels : std::uint8_t { kCpu, kAccelerator };
+enum class Kernels : std::uint8_t { kCpu, kAccelerator, kNone };
 
 struct ClientPlan {
   std::vector<PlannedReturn> returns;
@@ -35,6 +35,7 @@ struct ClientPlan {
   struct Resize {
     std::size_t argument;
     std::vector<std::int64_t> sizes;
+    std::vector<std::int64_t> strides;
   };
   std::vector<Resize> resizes;
   bool describes_outputs = false;  // only the executor can know the outputs

@@ -2,11 +2,18 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/client/planned_results.h"
 
+#include <ATen/ExpandUtils.h>
 #include <c10/util/strides.h>
 #include <cstddef>
 #include <utility>
 
 namespace torch_remote::client {
+
+std::vector<std::int64_t> preserved_strides(const at::Tensor& input) {
+  return input.is_non_overlapping_and_dense()
+             ? input.strides().vec()
+             : at::infer_dense_strides(input.sizes(), input.strides());
+}
 
 void add_tensor(ClientPlan& plan, c10::IntArrayRef sizes, c10::IntArrayRef strides,
                 c10::ScalarType dtype) {

@@ -4,14 +4,19 @@
 // What shape rules append to a plan: its results, in the order in which the operator returns them.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <c10/core/MemoryFormat.h>
 #include <c10/core/ScalarType.h>
 #include <c10/util/ArrayRef.h>
 #include <cstdint>
+#include <vector>
 
 #include "core/client/plan.h"
 
 namespace torch_remote::client {
+
+// The strides that empty_like gives.
+std::vector<std::int64_t> preserved_strides(const at::Tensor& input);
 
 // A fresh tensor whose storage ends with its last element.
 void add_tensor(ClientPlan& plan, c10::IntArrayRef sizes, c10::IntArrayRef strides,

@@ -126,6 +126,9 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("set_.source_Storage_storage_offset", TORCH_FN(set_storage_geometry_));
   library.impl("set_.source_Tensor", TORCH_FN(set_tensor_));
   library.impl("set_", TORCH_FN(set_empty_));
+  library.impl("_efficientzerotensor", TORCH_FN(efficient_zeros));
+  library.impl("dot", TORCH_FN(dot));
+  library.impl("vdot", TORCH_FN(vdot));
   library.impl("record_stream", TORCH_FN(record_stream));
   library.impl("_copy_from", TORCH_FN(copy_from));
   library.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));

@@ -17,6 +17,7 @@ using Arguments = c10::ArrayRef<c10::IValue>;
 bool layer_norm(Arguments arguments, ClientPlan& plan);
 bool layer_norm_backward(Arguments arguments, ClientPlan& plan);
 bool batch_norm(Arguments arguments, ClientPlan& plan);
+bool batch_norm_without_running(Arguments arguments, ClientPlan& plan);
 bool batch_norm_with_update(Arguments arguments, ClientPlan& plan);
 
 // convolution_rules.cpp

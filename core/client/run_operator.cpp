@@ -4,7 +4,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <ATen/ops/resize.h>
 #include <ATen/ops/to.h>
 #include <algorithm>
 #include <c10/util/Exception.h>
@@ -21,6 +20,8 @@
 #include "core/client/device.h"
 #include "core/client/errors.h"
 #include "core/client/inference.h"
+#include "core/client/learned_layouts.h"
+#include "core/client/out_arguments.h"
 #include "core/client/source_location.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
@@ -33,12 +34,6 @@ using Arguments = c10::ArrayRef<c10::IValue>;
 using Plan = std::shared_ptr<const ClientPlan>;
 using session::Session;
 using session::TensorId;
-
-void warn_of_resize(const at::Tensor& out, c10::IntArrayRef sizes) {
-  if (out.numel() == 0) return;
-  TORCH_WARN("An output with one or more elements was resized since it had shape ", out.sizes(),
-             ", which does not match the required output shape ", sizes, ".");
-}
 
 // One call on its way: what is known of it so far.
 class Call {
@@ -68,7 +63,9 @@ class Call {
     {
       const Session::Turn ended = std::move(first_turn);
     }
-    const Plan plan = infer_plan(record_, arguments_, device_->kernels());
+    const bool learns = record_.learns_layouts() && device_->kernels() != Kernels::kNone;
+    const Plan plan =
+        learns ? described_plan() : infer_plan(record_, arguments_, device_->kernels());
     if (!plan->resizes.empty()) {
       resize_arguments(*plan);
       return std::nullopt;
@@ -86,10 +83,28 @@ class Call {
                            record_.overload());
     }
     const std::uint32_t number = device_->plan_table().insert(encoded_.plan_key(), encoded_.hash);
+    define(turn, number, plan, definition);
+    auto results = send(std::move(turn), number, plan, location);
+    if (learns) learn_from(results);
+    return results;
+  }
+
+  void define(Session::Turn& turn, std::uint32_t number, const Plan& plan,
+              protocol::ByteWriter& definition) {
     device_->plan(number) = plan;
     definition.overwrite(0, number);
     turn.define_plan(definition.bytes());
-    return send(std::move(turn), number, plan, location);
+  }
+
+  // The next calls with this key need not ask.
+  void learn_from(const std::vector<c10::IValue>& results) {
+    const Plan plan = plan_with_layouts_of(record_, results);
+    protocol::ByteWriter definition;
+    write_definition(*plan, definition);
+    Session::Turn turn = turn_of(*device_);
+    // The plan may have been evicted in between.
+    if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash))
+      define(turn, *number, plan, definition);
   }
 
   // plan is the caller's own reference: the table may drop its one as soon as the turn has ended.
@@ -189,8 +204,8 @@ class Call {
   void resize_arguments(const ClientPlan& plan) const {
     for (const ClientPlan::Resize& resize : plan.resizes) {
       const at::Tensor& out = arguments_[resize.argument].toTensor();
-      warn_of_resize(out, resize.sizes);
-      out.resize_(resize.sizes);
+      if (record_.name() == "aten::index_select") refuse_overlap_within(out);  // as its kernel
+      resize_out(out, resize.sizes, resize.strides);
     }
   }
 
@@ -318,35 +333,6 @@ void upload_indices(torch::jit::Stack& stack, std::size_t first) {
     indices.push_back(std::move(tensor));
   }
   if (any) stack[first + 1] = std::move(indices);
-}
-
-// Only the executor knows the sizes of the results: they are made first, then copied to the outs,
-// as PyTorch's generated out= overloads do it.
-std::vector<c10::IValue> run_functional(const OperatorRecord& record, Arguments arguments) {
-  torch::jit::Stack stack;
-  for (std::size_t i = 0; i < arguments.size(); ++i) {
-    const bool is_out =
-        record.arguments()[i].written && record.handle().schema().arguments()[i].kwarg_only();
-    if (!is_out) stack.push_back(arguments[i]);
-  }
-  record.functional()->callBoxed(stack);
-  std::vector<c10::IValue> outs;
-  for (std::size_t i = 0; i < record.returns().size(); ++i) {
-    const at::Tensor& result = stack[i].toTensor();
-    const at::Tensor& out =
-        arguments[static_cast<std::size_t>(record.returns()[i].written_argument)].toTensor();
-    TORCH_CHECK(out.scalar_type() == result.scalar_type(), "Expected out tensor to have dtype ",
-                result.dtype(), ", but got ", out.dtype(), " instead");
-    TORCH_CHECK(out.device() == result.device(), "Expected out tensor to have device ",
-                result.device(), ", but got ", out.device(), " instead");
-    if (out.sizes() != result.sizes()) {
-      warn_of_resize(out, result.sizes());
-      out.resize_(result.sizes());
-    }
-    out.copy_(result);
-    outs.emplace_back(out);
-  }
-  return outs;
 }
 
 std::vector<c10::IValue> run(const OperatorRecord& record, Arguments arguments) {

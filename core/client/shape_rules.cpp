@@ -21,13 +21,6 @@ namespace {
 
 using rules::Arguments;
 
-// As empty_like has them.
-std::vector<std::int64_t> preserved_strides(const at::Tensor& input) {
-  return input.is_non_overlapping_and_dense()
-             ? input.strides().vec()
-             : at::infer_dense_strides(input.sizes(), input.strides());
-}
-
 // The result of an operation on each element by itself: PyTorch's iterator looks first whether its
 // operands are contiguous, which tensors of odd strides may be as well.
 void add_elementwise(ClientPlan& plan, const at::Tensor& input) {
@@ -174,13 +167,32 @@ bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
   return false;
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 25> kRules = {{
+// _scaled_mm and _scaled_mm_v2 of CPU, which take operands of any layout; those of CUDA don't.
+bool scaled_product(Arguments arguments, std::size_t dtype_index, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& other = arguments[1].toTensor();
+  if (plan.kernels != Kernels::kCpu || self.dim() != 2 || other.dim() != 2 ||
+      self.size(1) != other.size(0))
+    return false;
+  const auto dtype = arguments[dtype_index].toOptional<c10::ScalarType>();
+  add_contiguous(plan, {self.size(0), other.size(1)}, dtype.value_or(self.scalar_type()));
+  return true;
+}
+bool scaled_mm(Arguments arguments, ClientPlan& plan) { return scaled_product(arguments, 6, plan); }
+bool scaled_mm_v2(Arguments arguments, ClientPlan& plan) {
+  return scaled_product(arguments, 9, plan);
+}
+
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 28> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
     {"aten::native_dropout_backward", &dropout_backward},
     {"aten::native_batch_norm", &rules::batch_norm},
     {"aten::_native_batch_norm_legit", &rules::batch_norm},
+    {"aten::_native_batch_norm_legit.no_stats", &rules::batch_norm_without_running},
+    {"aten::_scaled_mm", &scaled_mm},
+    {"aten::_scaled_mm_v2", &scaled_mm_v2},
     {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},
     {"aten::_embedding_bag", &embedding_bag},
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
@@ -205,9 +217,10 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 25> kRules = {{
 }  // namespace
 
 ShapeRule find_shape_rule(std::string_view name, std::string_view overload) {
-  if (!overload.empty()) return nullptr;
+  std::string full_name(name);
+  if (!overload.empty()) full_name.append(".").append(overload);
   for (const auto& [rule_name, rule] : kRules) {
-    if (rule_name == name) return rule;
+    if (rule_name == full_name) return rule;
   }
   return nullptr;
 }
