@@ -152,7 +152,9 @@ class _Pair:
         return expected, not torch.equal(before, torch.get_rng_state())
 
     def comparison(self, *, is_random: bool) -> Comparison:
-        return rules.comparison(self.info.name, self.target, is_random=is_random)
+        return rules.comparison(
+            self.info.name, self.info.variant_test_name, self.target, is_random=is_random
+        )
 
 
 def _attempt(call: Callable[..., Any], arguments: Arguments, target: Target | None) -> Any:
@@ -201,14 +203,14 @@ def _aliases(arguments: Arguments, results: Any) -> list[tuple[int, int] | None]
     for tensor in tensors(results):
         storage = _storage(tensor)
         is_shared = storage is not None and storage in storages
-        found.append((storages.index(storage), tensor.storage_offset()) if is_shared else None)
+        found.append((storages.index(storage), int(tensor.storage_offset())) if is_shared else None)
     return found
 
 
 def _storage(tensor: torch.Tensor) -> int | None:
     if tensor.layout != torch.strided or tensor.numel() == 0:
         return None
-    return tensor.untyped_storage()._cdata
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _compare_contents(pair: "_Pair") -> None:

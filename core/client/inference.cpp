@@ -152,6 +152,24 @@ void note_resizes(ClientPlan& plan, const OperatorRecord& record,
   }
 }
 
+// The strides in which the kernel makes outs of another shape.
+void ask_for_strides(ClientPlan& plan, const OperatorRecord& record,
+                     c10::ArrayRef<c10::IValue> arguments) {
+  if (plan.resizes.empty() || record.teller_of_strides() == nullptr) return;
+  std::vector<c10::IValue> inputs;
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    if (!record.arguments()[i].written) inputs.push_back(arguments[i]);
+  }
+  const auto told = infer_plan(operator_record(*record.teller_of_strides()), inputs, plan.kernels);
+  if (told->tensors.size() != record.returns().size()) return;
+  for (ClientPlan::Resize& resize : plan.resizes) {
+    for (std::size_t i = 0; i < told->tensors.size(); ++i) {
+      if (record.returns()[i].written_argument == static_cast<int>(resize.argument))
+        resize.strides.assign(told->tensors[i].strides.begin(), told->tensors[i].strides.end());
+    }
+  }
+}
+
 // What the rule for the overload that makes its results says of an out= overload.
 bool infer_by_rule_of_results(ClientPlan& plan, const OperatorRecord& record,
                               c10::ArrayRef<c10::IValue> arguments) {
@@ -180,11 +198,12 @@ bool has_mask(c10::ArrayRef<c10::IValue> arguments) {
 }
 
 std::shared_ptr<ClientPlan> infer_by_meta(const OperatorRecord& record,
-                                          c10::ArrayRef<c10::IValue> arguments) {
+                                          c10::ArrayRef<c10::IValue> arguments, Kernels kernels) {
   MetaArguments meta(arguments, /*shared_storages=*/false);
   const std::vector<c10::IValue> meta_arguments = meta.stack();
   call_meta(record, meta.stack());
   auto plan = std::make_shared<ClientPlan>();
+  plan->kernels = kernels;
   for (std::size_t i = 0; i < record.returns().size(); ++i) {
     const ReturnTraits& traits = record.returns()[i];
     if (traits.written_argument >= 0) {
@@ -197,6 +216,7 @@ std::shared_ptr<ClientPlan> infer_by_meta(const OperatorRecord& record,
     }
   }
   note_resizes(*plan, record, arguments, meta_arguments);
+  ask_for_strides(*plan, record, arguments);
   return plan;
 }
 
@@ -225,7 +245,7 @@ std::shared_ptr<const ClientPlan> infer_plan(const OperatorRecord& record,
     return described_plan();
   }
   try {
-    return infer_by_meta(record, arguments);
+    return infer_by_meta(record, arguments, kernels);
   } catch (const c10::NotImplementedError&) {
     // The shape function needs values. Then so do we.
     if (!record.makes_something()) {

@@ -6,6 +6,7 @@
 #include <ATen/native/Resize.h>
 #include <ATen/native/TensorFactories.h>
 #include <ATen/ops/_reshape_alias_native.h>
+#include <ATen/ops/addbmm.h>
 #include <ATen/ops/as_strided_native.h>
 #include <ATen/ops/dot.h>
 #include <ATen/ops/set_native.h>
@@ -154,6 +155,13 @@ at::Tensor efficient_zeros(c10::SymIntArrayRef sizes, std::optional<c10::ScalarT
                                 kRemoteKeys | c10::DispatchKeySet(c10::DispatchKey::ZeroTensor),
                                 c10::dtype_or_default(dtype), std::nullopt);
   return zeros;
+}
+
+at::Tensor& addbmm_(at::Tensor& self, const at::Tensor& first, const at::Tensor& second,
+                    const at::Scalar& beta, const at::Scalar& alpha) {
+  const at::Tensor result = at::addbmm(self, first, second, beta, alpha);
+  if (result.sizes() != self.sizes()) self.resize_(result.sizes());
+  return self.copy_(result);
 }
 
 at::Tensor dot(const at::Tensor& self, const at::Tensor& other) {

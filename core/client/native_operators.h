@@ -35,6 +35,9 @@ at::Tensor& set_empty_(at::Tensor& self);
 at::Tensor efficient_zeros(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype,
                            std::optional<c10::Layout> layout, std::optional<c10::Device> device,
                            std::optional<bool> pin_memory);
+// Unlike other in-place operators it gives a self of another shape that of the result.
+at::Tensor& addbmm_(at::Tensor& self, const at::Tensor& first, const at::Tensor& second,
+                    const at::Scalar& beta, const at::Scalar& alpha);
 // Lazy conjugates become a choice between the two, as on CPU; so does the result's.
 at::Tensor dot(const at::Tensor& self, const at::Tensor& other);
 at::Tensor vdot(const at::Tensor& self, const at::Tensor& other);

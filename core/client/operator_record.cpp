@@ -75,6 +75,10 @@ ArgumentClass class_of(const c10::TypePtr& type) {
 constexpr std::array<std::string_view, 2> kMetaOfOutIsWrong = {"aten::native_batch_norm",
                                                                "aten::_native_batch_norm_legit"};
 
+// Their kernels make outs of another shape contiguous, whatever the strides of their results.
+constexpr std::array<std::string_view, 4> kOutsAreContiguous = {"aten::_fft_c2c", "aten::_fft_c2r",
+                                                                "aten::_fft_r2c", "aten::cholesky"};
+
 bool is_out(const c10::Argument& argument) {
   return argument.kwarg_only() && argument.alias_info() != nullptr &&
          argument.alias_info()->isWrite();
@@ -152,19 +156,18 @@ void OperatorRecord::read_returns() {
 
 // "bins_tensor_out" belongs to "bins_tensor", "dim_values" to "dim"; "out", "values" and geqrf's
 // "a" to "".
-void OperatorRecord::find_functional() {
+std::optional<c10::OperatorHandle> OperatorRecord::find_functional() const {
   const auto& schema = handle_.schema();
-  if (std::ranges::none_of(schema.arguments(), is_out)) return;
+  if (std::ranges::none_of(schema.arguments(), is_out)) return std::nullopt;
   const std::string& own = overload();
   for (const std::string_view ending : {"out", "values", "a"}) {
     if (!own.ends_with(ending)) continue;
     std::string base = own.substr(0, own.size() - ending.size());
     if (base.ends_with('_')) base.pop_back();
     const auto found = c10::Dispatcher::singleton().findSchema({name(), base});
-    // One that PyTorch composes may itself be made of this overload.
-    if (!found || !found->hasKernelForDispatchKey(c10::DispatchKey::PrivateUse1)) continue;
-    if (is_functional_of(found->schema(), schema)) functional_ = *found;
+    if (found && is_functional_of(found->schema(), schema)) return found;
   }
+  return std::nullopt;
 }
 
 bool OperatorRecord::makes_something() const {
@@ -193,7 +196,20 @@ void OperatorRecord::choose_inference() {
   if (overload() == "out" &&
       std::ranges::find(kMetaOfOutIsWrong, name()) != kMetaOfOutIsWrong.end())
     rule_of_results_ = find_shape_rule(name(), "");
-  if (!makes_something && meta_function_ == nullptr && is_out_unknown) find_functional();
+  if (!makes_something && meta_function_ == nullptr) {
+    const auto functional = find_functional();
+    // One that PyTorch composes may itself be made of this overload.
+    const bool is_whole =
+        functional && functional->hasKernelForDispatchKey(DispatchKey::PrivateUse1);
+    const bool is_contiguous =
+        std::ranges::find(kOutsAreContiguous, name()) != kOutsAreContiguous.end();
+    const bool is_learned = client::learns_layouts(name()) && !is_contiguous;
+    if (is_whole && (is_out_unknown || is_learned)) {
+      functional_ = functional;
+    } else if (has_meta && !is_contiguous) {
+      teller_of_strides_ = functional;
+    }
+  }
   if (shape_rule_ != nullptr || needs_no_inference_) return;
   const bool returns_values = std::ranges::any_of(returns_, [](const ReturnTraits& result) {
     return !result.is_tensor && !result.is_tensor_list;

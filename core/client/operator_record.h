@@ -66,6 +66,11 @@ class OperatorRecord {
   // For an out= overload whose results' sizes nothing here can tell: the overload that makes its
   // results. Null for all others.
   const c10::OperatorHandle* functional() const { return functional_ ? &*functional_ : nullptr; }
+  // Likewise for an out= overload whose meta function is not PyTorch's in C++: those in Python make
+  // every out contiguous, whatever the kernel does.
+  const c10::OperatorHandle* teller_of_strides() const {
+    return teller_of_strides_ ? &*teller_of_strides_ : nullptr;
+  }
   ShapeRule shape_rule() const { return shape_rule_; }
   // For an out= overload whose meta function is wrong: the rule for the overload that makes its
   // results, whose arguments are the same but for the outs, which come last. Null for all others.
@@ -80,7 +85,8 @@ class OperatorRecord {
   void read_arguments();
   void read_returns();
   void choose_inference();
-  void find_functional();
+  // The overload that makes the results of this out= overload; none where there is no such pair.
+  std::optional<c10::OperatorHandle> find_functional() const;
 
   c10::OperatorHandle handle_;
   std::uint32_t number_;
@@ -91,6 +97,7 @@ class OperatorRecord {
   bool needs_no_inference_ = false;
   bool uploads_indices_ = false;
   std::optional<c10::OperatorHandle> functional_;
+  std::optional<c10::OperatorHandle> teller_of_strides_;
   ShapeRule shape_rule_ = nullptr;
   ShapeRule rule_of_results_ = nullptr;
   bool learns_layouts_ = false;

@@ -127,6 +127,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("set_.source_Tensor", TORCH_FN(set_tensor_));
   library.impl("set_", TORCH_FN(set_empty_));
   library.impl("_efficientzerotensor", TORCH_FN(efficient_zeros));
+  library.impl("addbmm_", TORCH_FN(addbmm_));
   library.impl("dot", TORCH_FN(dot));
   library.impl("vdot", TORCH_FN(vdot));
   library.impl("record_stream", TORCH_FN(record_stream));

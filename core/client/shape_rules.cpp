@@ -167,6 +167,19 @@ bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
   return false;
 }
 
+// normal.Tensor_float_out, normal.float_Tensor_out: the kernels fill the out and then add or
+// multiply in place, so it has to have a shape already.
+bool normal_out(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& parameter = arguments[arguments[0].isTensor() ? 0 : 1].toTensor();
+  const c10::IntArrayRef sizes = arguments.back().toTensor().sizes();
+  TORCH_CHECK(c10::IntArrayRef(at::infer_size(sizes, parameter.sizes())) == sizes,
+              "output with shape ", sizes, " doesn't match the broadcast shape ",
+              parameter.sizes());
+  plan.returns.push_back({.kind = PlannedReturn::Kind::kArgument,
+                          .value = static_cast<std::int64_t>(arguments.size() - 1)});
+  return true;
+}
+
 // _scaled_mm and _scaled_mm_v2 of CPU, which take operands of any layout; those of CUDA don't.
 bool scaled_product(Arguments arguments, std::size_t dtype_index, ClientPlan& plan) {
   const at::Tensor& self = arguments[0].toTensor();
@@ -183,7 +196,7 @@ bool scaled_mm_v2(Arguments arguments, ClientPlan& plan) {
   return scaled_product(arguments, 9, plan);
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 28> kRules = {{
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 30> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
@@ -191,6 +204,8 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 28> kRules = {{
     {"aten::native_batch_norm", &rules::batch_norm},
     {"aten::_native_batch_norm_legit", &rules::batch_norm},
     {"aten::_native_batch_norm_legit.no_stats", &rules::batch_norm_without_running},
+    {"aten::normal.Tensor_float_out", &normal_out},
+    {"aten::normal.float_Tensor_out", &normal_out},
     {"aten::_scaled_mm", &scaled_mm},
     {"aten::_scaled_mm_v2", &scaled_mm_v2},
     {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},

@@ -5,9 +5,12 @@
 #include <ATen/core/List.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty_strided.h>
+#include <algorithm>
 #include <c10/core/ScalarType.h>
 #include <c10/util/StringUtil.h>
+#include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "core/executor/executor.h"
 #include "core/protocol/tensor_layout.h"
@@ -103,6 +106,28 @@ void conform_list(IValue& result, const PlannedOutput& planned, c10::Device devi
 
 // ---- description ----
 
+// Whether no two elements are one. False for some layouts as well in which dimensions interlock.
+bool is_non_overlapping(const at::Tensor& tensor) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> dimensions;  // stride, size
+  for (std::int64_t i = 0; i < tensor.dim(); ++i) {
+    if (tensor.size(i) > 1) dimensions.emplace_back(tensor.stride(i), tensor.size(i));
+  }
+  std::ranges::sort(dimensions);
+  std::int64_t extent = 1;
+  for (const auto& [stride, size] : dimensions) {
+    if (stride < extent) return false;
+    extent += stride * (size - 1);
+  }
+  return true;
+}
+
+// With the gaps that the original has between its elements.
+at::Tensor copy_in_same_layout(const at::Tensor& tensor) {
+  if (!is_non_overlapping(tensor)) return tensor.clone();
+  at::Tensor copy = at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options());
+  return copy.copy_(tensor);
+}
+
 class Describer {
  public:
   Describer(TensorId next_id, c10::Device device, StorageTable& storages)
@@ -172,7 +197,7 @@ void Describer::describe_tensor(at::Tensor tensor) {
     output.layout.sizes = tensor.sizes().vec();
     output.layout.strides = tensor.strides().vec();
     if (!is_alone(tensor, protocol::extent_size_bytes(output.layout))) {
-      tensor = tensor.clone();
+      tensor = copy_in_same_layout(tensor);
       output.layout.strides = tensor.strides().vec();
     }
     output.storage_size_bytes = tensor.storage().nbytes();
