@@ -9,6 +9,7 @@ from torch_remote_conformance.target import Target
 _PROGRAM = '''\
 """{name}, {direction}, {dtype}: sample {sample} with seed {seed} on {target}."""
 
+import torch
 from torch_remote_conformance import calls, sources
 from torch_remote_conformance.case import Recorder
 from torch_remote_conformance.target import opened, provided

@@ -18,10 +18,9 @@ _UNDEFINED_VALUES = frozenset(
 #: Arguments that are on CPU, wherever the others are: PyTorch reads them on the host.
 _HOST_ARGUMENTS: dict[str, tuple[int, ...]] = {"tensor_split": (1,)}
 
-#: Their values are CPU's within a tolerance only, even where the kernels are CPU's: LAPACK's gelsy gives
-#: other last bits for operands at other addresses, on CPU as well; and PyTorch's Python code chooses the
-#: dtype in which it adds up by the type of the device.
-_INEXACT_PREFIXES = ("linalg.lstsq", "nn.functional.linear_cross_entropy.chunked")
+#: Its values are CPU's within a tolerance only, even where the kernels are CPU's: LAPACK's gelsy gives
+#: other last bits for operands at other addresses, on CPU as well.
+_INEXACT = frozenset({"linalg.lstsq"})
 
 #: Names that begin like this; all others are "pointwise".
 _CLASSES: dict[str, str] = {
@@ -42,17 +41,16 @@ _PREFIXES: tuple[tuple[str, str], ...] = tuple(
 )
 
 
-def comparison(name: str, variant: str, target: Target, *, is_random: bool) -> Comparison:
+def comparison(name: str, target: Target, *, is_random: bool) -> Comparison:
     """How an operator's results on a target are compared with CPU's.
 
     Args:
         name: of the operator in PyTorch's table.
-        variant: of its entry there; empty where it has one alone.
         target: what computes.
         is_random: whether the call draws random numbers.
     """
     has_values = name not in _UNDEFINED_VALUES and (target.draws_as_cpu or not is_random)
-    is_exact = target.computes_as_cpu and not f"{name}.{variant}".startswith(_INEXACT_PREFIXES)
+    is_exact = target.computes_as_cpu and name not in _INEXACT
     return Comparison(is_exact, CLASS_FACTORS[operator_class(name)], has_values)
 
 

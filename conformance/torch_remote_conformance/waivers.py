@@ -34,6 +34,8 @@ class Waiver:
     versions: str = ""
     #: Shell pattern of target names.
     targets: str = "*"
+    #: Shell pattern of those among them that it does not hold for.
+    except_targets: str = ""
     #: The last day, YYYY-MM-DD; empty for no end.
     expires: str = ""
 
@@ -57,9 +59,9 @@ class Waiver:
     def concerns(self, target: str, torch_version: str) -> bool:
         """Whether it holds for such a run."""
         versions = SpecifierSet(self.versions)
-        return fnmatch.fnmatchcase(target, self.targets) and versions.contains(
-            torch_version, prereleases=True
-        )
+        is_excepted = fnmatch.fnmatchcase(target, self.except_targets)
+        is_meant = fnmatch.fnmatchcase(target, self.targets) and not is_excepted
+        return is_meant and versions.contains(torch_version, prereleases=True)
 
 
 def read(file: Path = FILE) -> list[Waiver]:

@@ -167,6 +167,7 @@ class _Pool:
         if isinstance(message, WorkerError):
             raise message
         if isinstance(message, Result):
+            worker.case = None
             yield message
         elif self._cases is None:
             self._cases, self.description = message

@@ -84,6 +84,14 @@ bool is_out(const c10::Argument& argument) {
          argument.alias_info()->isWrite();
 }
 
+// "bins_tensor_out" belongs to "bins_tensor", "dim_values" to "dim"; "out", "values" and geqrf's
+// "a" to "".
+std::string overload_of_results(const std::string& with_out, std::string_view ending) {
+  std::string base = with_out.substr(0, with_out.size() - ending.size());
+  if (base.ends_with('_')) base.pop_back();
+  return base;
+}
+
 // Whether an overload takes the arguments of an out= overload but for the outs.
 bool is_functional_of(const c10::FunctionSchema& functional, const c10::FunctionSchema& with_out) {
   const auto& arguments = functional.arguments();
@@ -154,16 +162,13 @@ void OperatorRecord::read_returns() {
   }
 }
 
-// "bins_tensor_out" belongs to "bins_tensor", "dim_values" to "dim"; "out", "values" and geqrf's
-// "a" to "".
 std::optional<c10::OperatorHandle> OperatorRecord::find_functional() const {
   const auto& schema = handle_.schema();
   if (std::ranges::none_of(schema.arguments(), is_out)) return std::nullopt;
   const std::string& own = overload();
   for (const std::string_view ending : {"out", "values", "a"}) {
     if (!own.ends_with(ending)) continue;
-    std::string base = own.substr(0, own.size() - ending.size());
-    if (base.ends_with('_')) base.pop_back();
+    const std::string base = overload_of_results(own, ending);
     const auto found = c10::Dispatcher::singleton().findSchema({name(), base});
     if (found && is_functional_of(found->schema(), schema)) return found;
   }
@@ -193,10 +198,10 @@ void OperatorRecord::choose_inference() {
   needs_no_inference_ = !makes_something && (!has_meta || is_fused_update);
   const bool is_out_unknown = !has_meta || handle_.hasTag(at::Tag::dynamic_output_shape);
   learns_layouts_ = client::learns_layouts(full_name());
-  if (overload() == "out" &&
+  if (overload().ends_with("out") &&
       std::ranges::find(kMetaOfOutIsWrong, name()) != kMetaOfOutIsWrong.end())
-    rule_of_results_ = find_shape_rule(name(), "");
-  if (!makes_something && meta_function_ == nullptr) {
+    rule_of_results_ = find_shape_rule(name(), overload_of_results(overload(), "out"));
+  if (!makes_something && meta_function_ == nullptr && rule_of_results_ == nullptr) {
     const auto functional = find_functional();
     // One that PyTorch composes may itself be made of this overload.
     const bool is_whole =

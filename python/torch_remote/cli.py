@@ -17,11 +17,16 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     if words[:1] == ["executor"]:
         run_executor(words[1:])  # its options are its own
+    if words[:1] == ["conformance"]:
+        return conformance(words[1:])
     parser = argparse.ArgumentParser(
         prog="torch-remote", description="A PyTorch device whose tensors live elsewhere."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("executor", help="serve a device to others", add_help=False)
+    verbs.add_parser(
+        "conformance", help="prove an executor, a provider or a device", add_help=False
+    )
     verbs.add_parser("doctor", help="say what is installed and whether the device works")
     keys = verbs.add_parser("keys", help="make a key pair, or say where it is")
     keys.add_argument("name", nargs="?", default="client", help="default: your programs' own")
@@ -30,6 +35,19 @@ def main(arguments: list[str] | None = None) -> int:
     if known.verb == "keys":
         return show_keys(known.name)
     return doctor() if known.verb == "doctor" else run_verb(known)
+
+
+def conformance(words: list[str]) -> int:
+    """Runs the conformance suite, which needs packages that the device doesn't."""
+    try:
+        from torch_remote_conformance.cli import main as run_conformance
+    except ModuleNotFoundError as error:
+        print(
+            f'torch-remote conformance: {error}; pip install "torch-remote[conformance]"',
+            file=sys.stderr,
+        )
+        return 2
+    return run_conformance(words)
 
 
 def show_keys(name: str) -> int:
