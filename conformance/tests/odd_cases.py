@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 
+import torch
 from torch_remote_conformance.case import Case, Level, Recorder
 from torch_remote_conformance.target import Target
 
@@ -33,8 +34,25 @@ def raises(_: Recorder) -> None:
     raise OSError("not a sample's error")
 
 
-def cases(_: Target) -> Iterator[Case]:
+def breaks(recorder: Recorder) -> None:
+    if recorder.target.is_remote:
+        import torch_remote
+
+        torch_remote.machine(recorder.target.device).stop()
+    with recorder.sample():
+        torch.zeros(1, device=recorder.target.device).item()
+
+
+def computes(recorder: Recorder) -> None:
+    with recorder.sample():
+        assert torch.ones(2, device=recorder.target.device).sum().item() == 2
+
+
+def cases(target: Target) -> Iterator[Case]:
     for function in (passes, fails, crashes, hangs, raises):
         name = function.__name__
         yield Case(f"odd/{name}", Level.L2, function, name)
+    if target.is_remote:
+        yield Case("remote/breaks", Level.L2, breaks, "breaks")
+        yield Case("remote/computes", Level.L2, computes, "computes")
     yield Case("odd/high", Level.L5, passes, "high")

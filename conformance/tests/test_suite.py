@@ -61,6 +61,15 @@ def test_target_that_cannot_be_had() -> None:
         list(workers.run(Address("torch:xyz"), Selection(families=ODD), workers.Options()))
 
 
+def test_case_that_breaks_the_target_costs_no_other() -> None:
+    selection = Selection(pattern="remote/*", families=ODD)
+    results = list(workers.run(Address("emulator:T4"), selection, workers.Options()))
+    assert [(one.id, one.status) for one in results] == [
+        ("remote/breaks", Status.FAILED),
+        ("remote/computes", Status.PASSED),
+    ]
+
+
 def test_shards_are_a_partition() -> None:
     whole = {case.id for case in catalogue.cases(CPU, Selection(Level.L2))}
     parts = [

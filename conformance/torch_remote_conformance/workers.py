@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
+import torch
+
 from torch_remote_conformance import catalogue
 from torch_remote_conformance.case import Case, Failure, Recorder, Result, Status, describe
 from torch_remote_conformance.catalogue import Selection
@@ -56,16 +58,37 @@ def run(address: Address, selection: Selection, options: Options) -> Iterator[Re
 
 def _work(address: Address, selection: Selection, seed: int, pipe: Connection) -> None:
     try:
-        with opened(address) as target:
-            cases = {case.id: case for case in catalogue.cases(target, selection)}
-            listed = [(case.id, int(case.level), case.subject) for case in cases.values()]
-            pipe.send((listed, target.description))
-            while (wanted := pipe.recv()) is not None:
-                pipe.send(run_case(cases[wanted], target, seed))
+        is_first = True
+        while _serve(address, selection, seed, pipe, is_first=is_first):
+            is_first = False
     except (EOFError, KeyboardInterrupt):
         return
     except Exception as error:  # noqa: BLE001 (told to the parent)
         pipe.send(WorkerError(f"{describe(error)}\n{traceback.format_exc(limit=3)}"))
+
+
+def _serve(
+    address: Address, selection: Selection, seed: int, pipe: Connection, *, is_first: bool
+) -> bool:
+    """Runs what the parent asks for, until there is no more, or a case has broken the target: then True."""
+    with opened(address) as target:
+        cases = {case.id: case for case in catalogue.cases(target, selection)}
+        if is_first:
+            pipe.send([(case.id, int(case.level), case.subject) for case in cases.values()])
+        while (wanted := pipe.recv()) is not None:
+            result = run_case(cases[wanted], target, seed)
+            pipe.send(result)
+            if result.failed and not _works(target):
+                return True
+    return False
+
+
+def _works(target: Target) -> bool:
+    try:
+        torch.zeros(1, device=target.device).cpu()
+    except Exception:  # noqa: BLE001 (whatever it is, the next case needs another target)
+        return False
+    return True
 
 
 def run_case(case: Case, target: Target, seed: int) -> Result:
@@ -170,7 +193,7 @@ class _Pool:
             worker.case = None
             yield message
         elif self._cases is None:
-            self._cases, self.description = message
+            self._cases = message
         self._give_next(worker)
 
     def _lost(self, worker: _Worker, status: Status, why: str) -> Result:

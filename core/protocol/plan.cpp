@@ -13,7 +13,7 @@ bool is_number(ArgumentKind kind) {
 
 bool is_tensor_or_missing(ArgumentKind kind) {
   return kind == ArgumentKind::kTensor || kind == ArgumentKind::kUndefinedTensor ||
-         kind == ArgumentKind::kNone;
+         kind == ArgumentKind::kHostScalar || kind == ArgumentKind::kNone;
 }
 
 template <WireNumber Element, typename Value>

@@ -43,6 +43,14 @@ TEST(PlanTest, EveryKindOfArgumentComesBackAlone) {
   EXPECT_EQ(decode(encode(describing)), describing);
 }
 
+TEST(PlanTest, ListsOfTensorsTakeHostScalars) {
+  const Argument scalar{.kind = Kind::kHostScalar, .layout = {.dtype = 7}};
+  const PlanDefinition plan{
+      .arguments = {{.kind = Kind::kTensorList, .elements = {scalar, scalar}}}};
+  EXPECT_EQ(decode(encode(plan)), plan);
+  EXPECT_EQ(call_shape(plan).values_size_bytes, 16u);
+}
+
 TEST(PlanTest, CallShapeFindsIdsAndTheSize) {
   const CallShape add = call_shape(sample_plan());
   EXPECT_THAT(add.read_id_positions, testing::ElementsAre(0, 8));

@@ -39,6 +39,18 @@ def outcome(call: Callable[[], Any]) -> Any:
         return type(error)
 
 
+def test_host_scalars_in_lists(device: torch.device) -> None:
+    # As Adagrad has them with a learning rate that is a tensor.
+    scalars = [torch.tensor(0.5), torch.tensor(-2.0, dtype=torch.float64)]
+    expected = torch._foreach_mul([A, B], scalars)
+    for one, other in zip(
+        torch._foreach_mul([A.to(device), B.to(device)], scalars), expected, strict=True
+    ):
+        assert_same(one, other)
+    with pytest.raises(RuntimeError, match="cpu"):
+        torch._foreach_mul([A.to(device)], [B])
+
+
 @pytest.mark.parametrize("name", OUT_OPERATORS)
 def test_out(device: torch.device, name: str) -> None:
     operator = OUT_OPERATORS[name]
