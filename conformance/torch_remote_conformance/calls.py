@@ -27,7 +27,7 @@ def check_forward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     """The results, what they share with the arguments, and that these are as CPU leaves them."""
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=False):
         with recorder.sample(sample.label()):
-            _Pair(info, sample, recorder).compare(info.op)
+            Pair(info, sample, recorder).compare(info.op)
 
 
 def check_noncontiguous(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
@@ -37,14 +37,14 @@ def check_noncontiguous(info: Any, dtype: torch.dtype, recorder: Recorder) -> No
     for one in made:
         sample = Sample((one.input, *one.args), dict(one.kwargs), one.output_process_fn_grad)
         with recorder.sample(sample.label()):
-            _Pair(info, sample, recorder).compare(info.op)
+            Pair(info, sample, recorder).compare(info.op)
 
 
 def check_in_place(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     """The variant that writes into its first argument."""
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=False):
         with recorder.sample(sample.label()):
-            _Pair(info, sample, recorder).compare(info.inplace_variant)
+            Pair(info, sample, recorder).compare(info.inplace_variant)
 
 
 def check_out(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
@@ -63,17 +63,17 @@ def check_errors(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:  # 
         taken = one.sample_input
         sample = Sample((taken.input, *taken.args), dict(taken.kwargs), None)
         with recorder.sample(sample.label()):
-            _Pair(info, sample, recorder).compare(info.op)
+            Pair(info, sample, recorder).compare(info.op)
 
 
 def check_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     """Results that know their gradient, and the gradients of all arguments that want one."""
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
         with recorder.sample(sample.label()):
-            pair = _Pair(info, sample, recorder)
+            pair = Pair(info, sample, recorder)
             results = pair.compare(_differentiable(info.op, sample))
             if results is not None:
-                _compare_gradients(pair, *results, pair.comparison(is_random=False))
+                compare_gradients(pair, *results, pair.comparison(is_random=False))
 
 
 def check_double_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
@@ -85,21 +85,21 @@ def check_double_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> 
     """
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
         with recorder.sample(sample.label()):
-            pair = _Pair(info, sample, recorder)
+            pair = Pair(info, sample, recorder)
             results = pair.compare(_differentiable(info.op, sample))
             if results is None:
                 continue
             how = dataclasses.replace(pair.comparison(is_random=False), exact=False, strides=False)
-            gradients = _compare_gradients(pair, *results, how, create_graph=True)
+            gradients = compare_gradients(pair, *results, how, create_graph=True)
             if gradients is not None:
-                _compare_gradients(pair, *gradients, how)
+                compare_gradients(pair, *gradients, how)
 
 
 def check_forward_mode(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     """Tangents, by forward mode."""
     for sample in sources.samples(info, dtype, recorder.seed, requires_grad=True):
         with recorder.sample(sample.label()):
-            _Pair(info, sample, recorder).compare(functools.partial(_tangents, info.op, sample))
+            Pair(info, sample, recorder).compare(functools.partial(_tangents, info.op, sample))
 
 
 def _differentiable(op: Callable[..., Any], sample: Sample) -> Callable[..., Any]:
@@ -108,8 +108,14 @@ def _differentiable(op: Callable[..., Any], sample: Sample) -> Callable[..., Any
 
 
 @dataclass
-class _Pair:
-    """The arguments on both sides."""
+class Pair:
+    """The arguments of a call on both sides.
+
+    Args:
+        info: what has the name that the rules are for.
+        sample: the arguments on CPU.
+        recorder: of the case.
+    """
 
     info: Any
     sample: Sample
@@ -212,7 +218,7 @@ def _storage(tensor: torch.Tensor) -> int | None:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _compare_contents(pair: "_Pair") -> None:
+def _compare_contents(pair: "Pair") -> None:
     """What the call has left in the arguments."""
     how = pair.comparison(is_random=False)
     for ours, theirs in zip(tensors(pair.remote), tensors(pair.local), strict=True):
@@ -245,7 +251,7 @@ def _check_out(
     outs = [make(one) for one in results]
     keywords = {**sample.keywords, "out": outs[0] if is_one else tuple(outs)}
     with_out = dataclasses.replace(sample, keywords=keywords)
-    _Pair(info, with_out, recorder).compare(info.op)
+    Pair(info, with_out, recorder).compare(info.op)
 
 
 def _empty_like(result: torch.Tensor) -> torch.Tensor:
@@ -256,8 +262,8 @@ def _with_gaps_like(result: torch.Tensor) -> torch.Tensor:
     return torch.zeros((*result.shape, 2), dtype=result.dtype)[..., 0]
 
 
-def _compare_gradients(
-    pair: _Pair, actual: Any, expected: Any, how: Comparison, *, create_graph: bool = False
+def compare_gradients(
+    pair: Pair, actual: Any, expected: Any, how: Comparison, *, create_graph: bool = False
 ) -> tuple[Any, Any] | None:
     """The gradients on both sides; None where there are none, or both sides can't compute them."""
     ours, theirs = _wanting(actual), _wanting(expected)

@@ -12,7 +12,11 @@ from torch_remote_conformance.case import Case, Level
 from torch_remote_conformance.target import Target
 
 #: Modules with a function cases(target).
-FAMILIES: tuple[str, ...] = ("torch_remote_conformance.operators",)
+FAMILIES: tuple[str, ...] = (
+    "torch_remote_conformance.operators",
+    "torch_remote_conformance.modules",
+    "torch_remote_conformance.optimizers",
+)
 
 
 @dataclass(frozen=True)

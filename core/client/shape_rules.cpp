@@ -4,6 +4,7 @@
 
 #include <ATen/ExpandUtils.h>
 #include <ATen/MemoryOverlap.h>
+#include <ATen/core/Reduction.h>
 #include <ATen/core/Tensor.h>
 #include <array>
 #include <c10/util/Exception.h>
@@ -180,6 +181,19 @@ bool normal_out(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
+// multilabel_margin_loss_forward(self, target, reduction) -> (output, is_target). The meta function
+// gives the loss of a single example a dimension that the kernels don't give it.
+bool multilabel_margin_loss(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& target = arguments[1].toTensor();
+  if (self.dim() != 1 || arguments[2].toInt() != at::Reduction::None ||
+      self.sizes() != target.sizes())
+    return false;
+  add_contiguous(plan, {}, self.scalar_type());
+  add_contiguous(plan, target.sizes(), self.scalar_type());
+  return true;
+}
+
 // _scaled_mm and _scaled_mm_v2 of CPU, which take operands of any layout; those of CUDA don't.
 bool scaled_product(Arguments arguments, std::size_t dtype_index, ClientPlan& plan) {
   const at::Tensor& self = arguments[0].toTensor();
@@ -196,7 +210,7 @@ bool scaled_mm_v2(Arguments arguments, ClientPlan& plan) {
   return scaled_product(arguments, 9, plan);
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 30> kRules = {{
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 31> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
@@ -206,6 +220,7 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 30> kRules = {{
     {"aten::_native_batch_norm_legit.no_stats", &rules::batch_norm_without_running},
     {"aten::normal.Tensor_float_out", &normal_out},
     {"aten::normal.float_Tensor_out", &normal_out},
+    {"aten::multilabel_margin_loss_forward", &multilabel_margin_loss},
     {"aten::_scaled_mm", &scaled_mm},
     {"aten::_scaled_mm_v2", &scaled_mm_v2},
     {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},

@@ -101,6 +101,12 @@ def test_in_place_never_changes_a_shape(
     assert_same(narrow, torch.ones(4, 1))
 
 
+def test_margin_loss_of_a_single_example(device: torch.device) -> None:
+    example, target = torch.randn(4), torch.tensor([1, 2, -1, 0])
+    loss = torch.nn.MultiLabelMarginLoss(reduction="none")
+    assert_same(loss(example.to(device), target.to(device)), loss(example, target))
+
+
 def test_addbmm_in_place_changes_its_shape_as_on_cpu(device: torch.device) -> None:
     batches = torch.randn(2, 3, 4), torch.randn(2, 4, 5)
     expected = torch.ones(1).addbmm_(*batches)

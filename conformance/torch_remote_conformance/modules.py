@@ -1,0 +1,102 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Cases of every module in PyTorch's own table: results, gradients of inputs and parameters, and moving it.
+
+The levels: L3 has float32, L4 the other dtypes of the table.
+"""
+
+import copy
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.func import functional_call
+from torch.nn.parameter import is_lazy
+
+from torch_remote_conformance import sources
+from torch_remote_conformance.calls import Pair, compare_gradients
+from torch_remote_conformance.case import Case, Level, Recorder
+from torch_remote_conformance.comparing import assert_same
+from torch_remote_conformance.sources import Sample, reproducible
+from torch_remote_conformance.target import Target
+
+
+def cases(_: Target) -> Iterator[Case]:
+    """The cases of all modules, in the table's order."""
+    for info in sources.modules():
+        name = _name(info)
+        for dtype in sorted(info.dtypes, key=str):
+            level = Level.L3 if dtype == torch.float32 else Level.L4
+            for what, check in _checks(info).items():
+                case_id = f"module/{name}/{what}/{sources.dtype_name(dtype)}"
+                yield Case(case_id, level, functools.partial(check, info, dtype), name)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """A module as an operator of its state and inputs."""
+
+    name: str
+    module: torch.nn.Module
+
+    def __call__(self, state: dict[str, torch.Tensor], *inputs: Any, **keywords: Any) -> Any:
+        return functional_call(self.module, state, inputs, keywords)
+
+
+def _name(info: Any) -> str:
+    return str(info.name)
+
+
+def _checks(info: Any) -> dict[str, Callable[[Any, torch.dtype, Recorder], None]]:
+    checks: dict[str, Callable[[Any, torch.dtype, Recorder], None]] = {
+        "train": functools.partial(_check_call, training=True),
+        "moved": _check_moved,
+    }
+    if info.train_and_eval_differ:
+        checks["eval"] = functools.partial(_check_call, training=False)
+    return checks
+
+
+def _check_call(info: Any, dtype: torch.dtype, recorder: Recorder, *, training: bool) -> None:
+    """Results and gradients, and what the call leaves in the module's buffers."""
+    for label, module, positional, keywords in _made(info, dtype, recorder.seed, training=training):
+        with recorder.sample(label):
+            state = dict(module.named_parameters()) | dict(module.named_buffers())
+            call = _Call(_name(info), module)
+            pair = Pair(call, Sample((state, *positional), keywords, None), recorder)
+            results = pair.compare(call)
+            if results is not None:
+                compare_gradients(pair, *results, pair.comparison(is_random=False))
+
+
+def _check_moved(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
+    """A module that is moved keeps its state, there and back."""
+    for label, module, _, _ in _made(info, dtype, recorder.seed, training=True):
+        with recorder.sample(label):
+            moved = copy.deepcopy(module).to(recorder.target.device)
+            assert all(one.device == recorder.target.device for one in moved.parameters())
+            assert_same(moved.state_dict(), module.state_dict())
+            assert_same(copy.deepcopy(moved).cpu().state_dict(), module.state_dict())
+
+
+def _made(
+    info: Any, dtype: torch.dtype, seed: int, *, training: bool
+) -> Iterator[tuple[str, torch.nn.Module, tuple[Any, ...], dict[str, Any]]]:
+    """The table's modules on CPU, each with the arguments of its call; those without any are left out."""
+    with reproducible(seed):
+        inputs = info.module_inputs_func(
+            info, device="cpu", dtype=dtype, requires_grad=True, training=training
+        )
+    for one in inputs:
+        if one.forward_input is None:
+            continue
+        made, called = one.constructor_input, one.forward_input
+        with reproducible(seed):
+            module: torch.nn.Module = info.module_cls(*made.args, **made.kwargs)
+            module = module.to(dtype).train(training)
+            if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+                module(*called.args, **called.kwargs)  # now they have shapes
+        arguments = Sample((*made.args, "called with", *called.args), dict(called.kwargs), None)
+        yield arguments.label(), module, tuple(called.args), dict(called.kwargs)

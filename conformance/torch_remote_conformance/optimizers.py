@@ -1,0 +1,113 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Cases of every optimizer in PyTorch's own table: parameters and state after each of some steps."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from torch_remote_conformance import sources
+from torch_remote_conformance.case import Case, Level, Recorder, describe
+from torch_remote_conformance.comparing import CLASS_FACTORS, Comparison, assert_same
+from torch_remote_conformance.sources import reproducible
+from torch_remote_conformance.target import Target
+
+_SHAPES = ((5, 4), (4,), (2, 3, 3), ())
+_STEPS = 3
+#: Each has other kernels: loops over tensors, operators on lists of them, and one operator for all.
+_IMPLEMENTATIONS: dict[str, dict[str, bool]] = {
+    "for_loop": {"foreach": False},
+    "foreach": {"foreach": True},
+    "fused": {"fused": True},
+}
+
+
+def cases(_: Target) -> Iterator[Case]:
+    """The cases of all optimizers, in the table's order."""
+    for info in sources.optimizers():
+        name = info.optim_cls.__name__
+        for implementation in _IMPLEMENTATIONS:
+            if implementation == "for_loop" or _has(info, implementation):
+                run = functools.partial(_check, info, implementation)
+                yield Case(f"optimizer/{name}/{implementation}/float32", Level.L3, run, name)
+
+
+def _has(info: Any, implementation: str) -> bool:
+    if implementation == "fused" and "cpu" not in info.supports_fused_on:
+        return False
+    return implementation in info.supported_impls
+
+
+def _check(info: Any, implementation: str, recorder: Recorder) -> None:
+    """All of the table's arguments: parameters and state after each step."""
+    target = recorder.target
+    how = Comparison(target.computes_as_cpu, CLASS_FACTORS["reduction"])
+    for one in info.optim_inputs_func(device="cpu"):
+        keywords = dict(one.kwargs)
+        if implementation == "for_loop" and "foreach" in info.supported_impls:
+            keywords |= _IMPLEMENTATIONS["for_loop"]
+        elif implementation != "for_loop":
+            keywords = {k: v for k, v in keywords.items() if k not in ("foreach", "fused")}
+            keywords |= _IMPLEMENTATIONS[implementation]
+        with recorder.sample(f"{one.desc}: {keywords}"):
+            expected = _trained(info, keywords, torch.device("cpu"), recorder.seed)
+            actual = _trained(info, keywords, target.device, recorder.seed)
+            target.synchronize()
+            if isinstance(expected, Exception) or isinstance(actual, Exception):
+                _compare_refusals(actual, expected)
+            else:
+                assert_same(actual, expected, how)
+
+
+def _compare_refusals(actual: Any, expected: Any) -> None:
+    if type(actual) is not type(expected):
+        told = [
+            describe(one) if isinstance(one, Exception) else "trained" for one in (actual, expected)
+        ]
+        raise AssertionError(f"{told[0]} instead of {told[1]}")
+
+
+def _trained(info: Any, keywords: dict[str, Any], device: torch.device, seed: int) -> Any:
+    """Copies of parameters and state after each step; or what was refused."""
+    with reproducible(seed):
+        starts = [torch.randn(shape) for shape in _SHAPES]
+        gradients = [[torch.randn(shape) for shape in _SHAPES] for _ in range(_STEPS)]
+    if info.only_supports_sparse_grads:
+        starts, gradients = starts[:1], [step[:1] for step in gradients]
+    parameters = [torch.nn.Parameter(start.to(device)) for start in starts]
+    try:
+        optimizer = info.optim_cls(parameters, **keywords)
+        return [_step(info, optimizer, parameters, step) for step in gradients]
+    except (RuntimeError, TypeError, ValueError) as error:
+        return error
+
+
+def _step(
+    info: Any,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[torch.nn.Parameter],
+    gradients: list[torch.Tensor],
+) -> Any:
+    def closure() -> float:
+        optimizer.zero_grad()
+        loss = torch.stack([(one**2).sum() for one in parameters]).sum()
+        loss.backward()
+        return loss.item()
+
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        placed = gradient.to(parameter.device)
+        parameter.grad = placed.to_sparse() if info.only_supports_sparse_grads else placed
+    if info.step_requires_closure:
+        optimizer.step(closure)
+    else:
+        optimizer.step()
+    state = optimizer.state_dict()["state"]
+    return [[parameter.detach().clone() for parameter in parameters], _copied(state)]
+
+
+def _copied(structure: Any) -> Any:
+    return torch.utils._pytree.tree_map_only(
+        torch.Tensor, lambda one: one.detach().clone(), structure
+    )
