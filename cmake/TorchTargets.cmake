@@ -89,6 +89,16 @@ install(TARGETS _C LIBRARY DESTINATION torch_remote)
 install(TARGETS torch-remote-executor RUNTIME DESTINATION torch_remote/bin)
 install(FILES ${package_dir}/_build_info.py DESTINATION torch_remote)
 
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  # Some compilers link their C++ library statically, whole or in part (Red Hat's toolsets, for one). Its names must not
+  # be visible from outside: ZeroMQ's library, looked up behind the module, would take half of them from here.
+  foreach(target IN ITEMS _C torch-remote-executor torch_remote_cuda)
+    if(TARGET ${target})
+      target_link_options(${target} PRIVATE LINKER:--exclude-libs,ALL)
+    endif()
+  endforeach()
+endif()
+
 if(TARGET torch_remote_cuda)
   # The program looks for it beside itself.
   set_target_properties(torch_remote_cuda PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY ${program_dir}
