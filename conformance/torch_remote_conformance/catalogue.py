@@ -5,8 +5,9 @@
 import fnmatch
 import importlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch_remote_conformance.case import Case, Level
 from torch_remote_conformance.target import Target
@@ -31,14 +32,32 @@ class Selection:
     shard: tuple[int, int] = (1, 1)
     families: Sequence[str] = FAMILIES
 
+    @classmethod
+    def of_environment(cls, environment: Mapping[str, Any]) -> "Selection":
+        """The selection that a report's environment tells; all cases where it tells none.
+
+        Raises:
+            ValueError: it is none.
+        """
+        try:
+            number, count = map(int, environment.get("shard", "1/1").split("/"))
+            level = Level[environment.get("level", Level.L5.name)]
+        except (AttributeError, KeyError, ValueError) as error:
+            raise ValueError(f"no selection of cases: {error}") from None
+        return cls(level, environment.get("filter", "*"), (number, count))
+
     def takes(self, case: Case) -> bool:
         """Whether a case belongs to the run."""
+        return self.takes_id(case.id, case.level)
+
+    def takes_id(self, name: str, level: Level) -> bool:
+        """Whether the case of that id does."""
         number, count = self.shard
         # By the id alone, so that a case that is added moves no other to another shard.
         return (
-            case.level <= self.level
-            and fnmatch.fnmatchcase(case.id, self.pattern)
-            and zlib.crc32(case.id.encode()) % count == number - 1
+            level <= self.level
+            and fnmatch.fnmatchcase(name, self.pattern)
+            and zlib.crc32(name.encode()) % count == number - 1
         )
 
 

@@ -1,21 +1,22 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`torch-remote conformance run | verify | diff`."""
+"""`torch-remote conformance run | verify | diff | must-pass`."""
 
 import argparse
 import datetime as dt
 import os
-import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from torch_remote_conformance import report, waivers, workers
+from torch_remote_conformance import must_pass, page, report, waivers, workers
 from torch_remote_conformance.case import Level, Result, Status
 from torch_remote_conformance.catalogue import Selection
+from torch_remote_conformance.environment import environment
+from torch_remote_conformance.progress import ProgressBar
 from torch_remote_conformance.target import Address, provided
 
 _DEVICES = (
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="torch-remote conformance", description="Proves executors, providers and devices."
     )
-    verbs = parser.add_subparsers(required=True, metavar="run | verify | diff")
+    verbs = parser.add_subparsers(required=True, metavar="run | verify | diff | must-pass")
     run = verbs.add_parser("run", help="runs the suite")
     run.set_defaults(command=_run)
     run.add_argument("--device", required=True, help=_DEVICES)
@@ -56,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--fail-fast", action="store_true", help="ends with the first failure")
     run.add_argument("--json", type=Path, metavar="FILE", help="writes the report")
     run.add_argument("--junit", type=Path, metavar="FILE", help="writes it for CI systems")
+    run.add_argument("--html", type=Path, metavar="FILE", help="writes a page for people")
+    run.add_argument("--badge", type=Path, metavar="FILE", help="writes a badge, an SVG file")
     verify = verbs.add_parser("verify", help="recomputes a report's summary")
     verify.set_defaults(command=_verify)
     verify.add_argument("report", type=Path)
@@ -63,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     diff.set_defaults(command=_diff)
     diff.add_argument("old", type=Path)
     diff.add_argument("new", type=Path)
+    required = verbs.add_parser("must-pass", help="rewrites the list of this version of torch")
+    required.set_defaults(command=_must_pass)
+    required.add_argument("--check", action="store_true", help="only says whether it is up to date")
     return parser
 
 
@@ -82,61 +88,73 @@ def _shard(text: str) -> tuple[int, int]:
 
 def _run(options: argparse.Namespace) -> int:
     start = time.monotonic()
-    made = report.Report(_environment(options))
-    known = waivers.Waivers(
-        waivers.read(), options.device, metadata.version("torch"), dt.date.today()
-    )
-    for expired in (one for one in waivers.read() if one.is_expired(dt.date.today())):
+    today = dt.date.today()
+    listed = waivers.read()
+    for expired in (one for one in listed if one.is_expired(today)):
         print(f"the waiver of {expired.id} has expired: {expired.reason}", file=sys.stderr)
-    with provided(
-        options.device, server_key=options.server_key, key_file=options.key_file
-    ) as address:
-        for result in _results(address, options):
+    known = waivers.Waivers(listed, options.device, metadata.version("torch"), today)
+    made = report.Report(environment(_choices(options), {}))
+    with (
+        provided(
+            options.device, server_key=options.server_key, key_file=options.key_file
+        ) as address,
+        ProgressBar() as progress,
+    ):
+
+        def start_with(listing: workers.Listing) -> None:
+            made.environment = environment(_choices(options), listing.description)
+            progress.expect(len(listing.cases))
+
+        for result in _results(address, options, start_with):
             made.results.append(known.apply(result))
-            _show(made.results[-1], len(made.results))
-    if options.json:
-        made.write(options.json)
-    if options.junit:
-        made.write_junit(options.junit)
+            progress.add(made.results[-1])
+    _write(made, options, {one.id: one.reason for one in listed})
     _show_summary(made, time.monotonic() - start)
     return 0 if made.is_green else 1
 
 
-def _results(address: Address, options: argparse.Namespace) -> Any:
+def _results(
+    address: Address, options: argparse.Namespace, on_listing: Callable[[workers.Listing], None]
+) -> Iterator[Result]:
     selection = Selection(options.level, options.filter, options.shard)
     how = workers.Options(options.seed, options.workers, options.case_timeout_s, options.fail_fast)
-    return workers.run(address, selection, how)
+    return workers.run(address, selection, how, on_listing)
 
 
-def _environment(options: argparse.Namespace) -> dict[str, Any]:
+def _choices(options: argparse.Namespace) -> dict[str, Any]:
     return {
         "target": options.device,
         "level": options.level.name,
         "filter": options.filter,
         "shard": "/".join(map(str, options.shard)),
         "seed": options.seed,
-        "torch": metadata.version("torch"),
-        "torch_remote": metadata.version("torch-remote"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "machine": platform.machine(),
     }
 
 
-def _show(result: Result, count: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{count} cases, the last: {result.id[:60]:60}", end="", file=sys.stderr)
-    if result.status in (Status.PASSED, Status.NOT_RUN) or result.status.is_good:
-        return
-    print(f"{result.status.value}: {result.id}: {result.failed} of {result.samples} samples")
-    for failure in result.failures[:1]:
-        print(f"  {failure.label}\n  {failure.message}")
+def _write(made: report.Report, options: argparse.Namespace, reasons: dict[str, str]) -> None:
+    if options.json:
+        made.write(options.json)
+    if options.junit:
+        made.write_junit(options.junit)
+    if options.html:
+        page.write_page(made, options.html, reasons)
+    if options.badge:
+        page.write_badge(made, options.badge)
 
 
 def _show_summary(made: report.Report, seconds: float) -> None:
     summary = made.summary()
     for level, counts in summary["levels"].items():
         print(f"{level}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    required = summary["must_pass"]
+    if required["required"]:
+        passed = required["required"] - len(required["missing"])
+        print(
+            f"must pass with {required['list']} (sha256 {required['sha256'][:16]}): "
+            f"{passed} of {required['required']}"
+        )
+        for name in required["missing"][:10]:
+            print(f"  not passed: {name}")
     print(
         f"conformance {'passed' if made.is_green else 'FAILED'} on {made.environment['target']}: "
         f"{summary['cases']} cases, {summary['samples']} samples, {summary['failed_samples']} failed, "
@@ -158,3 +176,15 @@ def _diff(options: argparse.Namespace) -> int:
     print(f"{len(changes)} changes")
     good = {status.value for status in Status if status.is_good}
     return int(any(before in good and after not in good for _, before, after in changes))
+
+
+def _must_pass(options: argparse.Namespace) -> int:
+    made = must_pass.make()
+    there = must_pass.find(made.version)
+    is_same = there == made
+    if not options.check:
+        print(must_pass.write(made))
+    print(f"torch-{made.version}: {len(made.levels)} cases, sha256 {made.sha256}")
+    if options.check and not is_same:
+        print("the list in the package is another one; `must-pass` without --check rewrites it")
+    return int(options.check and not is_same)

@@ -39,10 +39,10 @@ def cases(target: Target) -> Iterator[Case]:
 
 
 def _cases_of(name: str, info: Any, target: Target) -> Iterator[Case]:
-    dtypes = sources.dtypes_of(info, target.device, target.computes_as_cpu)
+    dtypes = sources.dtypes_of(info, target.claims)
     if not dtypes:
         return  # an operator of other devices
-    gradients = sources.backward_dtypes_of(info, target.device, target.computes_as_cpu)
+    gradients = sources.backward_dtypes_of(info, target.claims)
     for dtype in dtypes:
         level = Level.L2 if dtype in _or_all(INFERENCE_DTYPES, dtypes) else Level.L4
         yield _case(name, "forward", check_forward, info, dtype, level)

@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from torch_remote_conformance import must_pass
 from torch_remote_conformance.case import Level, Result, Status
+from torch_remote_conformance.catalogue import Selection
+from torch_remote_conformance.environment import torch_version
 
 SCHEMA = 1
 
@@ -26,8 +29,22 @@ class Report:
 
     @property
     def is_green(self) -> bool:
-        """Whether there were cases, and all are good."""
-        return bool(self.results) and all(result.status.is_good for result in self.results)
+        """Whether there were cases, all are good, and none that has to pass is missing."""
+        are_good = all(result.status.is_good for result in self.results)
+        return bool(self.results) and are_good and not self.must_pass()["missing"]
+
+    def must_pass(self) -> dict[str, Any]:
+        """The list of the cases that have to pass with this torch, its hash, and which of them did not."""
+        found = must_pass.find(torch_version(self.environment))
+        if found is None:
+            return {"list": "", "sha256": "", "required": 0, "missing": []}
+        required = found.within(Selection.of_environment(self.environment))
+        return {
+            "list": f"torch-{found.version}",
+            "sha256": found.sha256,
+            "required": len(required),
+            "missing": must_pass.missing(required, self.results),
+        }
 
     def summary(self) -> dict[str, Any]:
         """Counts by level and status, the score, and a hash of the passed cases' ids."""
@@ -45,6 +62,7 @@ class Report:
             #: A waived case is no pass.
             "score": round(len(passed) / len(self.results), 6) if self.results else 0.0,
             "passed_sha256": hashlib.sha256("\n".join(passed).encode()).hexdigest(),
+            "must_pass": self.must_pass(),
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -85,16 +85,14 @@ class reproducible:  # noqa: N801 (used as a function)
         self._warnings.__exit__(*error)  # type: ignore[arg-type]
 
 
-def dtypes_of(info: Any, device: torch.device, computes_as_cpu: bool) -> list[torch.dtype]:
-    """What the table says that an operator takes on such a device, by name."""
-    kind = "cpu" if computes_as_cpu or device.type != "cuda" else "cuda"
-    return sorted(info.supported_dtypes(kind), key=str)
+def dtypes_of(info: Any, claims: str) -> list[torch.dtype]:
+    """What a column of the table, "cpu" or "cuda", says that an operator takes, by name."""
+    return sorted(info.supported_dtypes(claims), key=str)
 
 
-def backward_dtypes_of(info: Any, device: torch.device, computes_as_cpu: bool) -> set[torch.dtype]:
+def backward_dtypes_of(info: Any, claims: str) -> set[torch.dtype]:
     """The same for gradients; empty where there are none."""
-    kind = "cpu" if computes_as_cpu or device.type != "cuda" else "cuda"
-    return set(info.supported_backward_dtypes(kind)) if info.supports_autograd else set()
+    return set(info.supported_backward_dtypes(claims)) if info.supports_autograd else set()
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -29,6 +29,12 @@ class Target:
     description: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
+    def claims(self) -> str:
+        """Whose column of PyTorch's tables says which dtypes it takes: "cpu" or "cuda"."""
+        computes_on = self.description.get("device", self.device.type)
+        return "cuda" if computes_on.startswith("cuda") else "cpu"
+
+    @property
     def is_remote(self) -> bool:
         """Whether it is this project's device, rather than another one of torch."""
         return self.device.type == "remote"

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
@@ -40,13 +40,34 @@ class Options:
     fail_fast: bool = False
 
 
-def run(address: Address, selection: Selection, options: Options) -> Iterator[Result]:
+@dataclass(frozen=True)
+class Listing:
+    """What a worker has found at the target."""
+
+    #: Id, level and subject of each selected case.
+    cases: list[tuple[str, int, str]]
+    #: What the target says of itself.
+    description: dict[str, str]
+
+
+def run(
+    address: Address,
+    selection: Selection,
+    options: Options,
+    on_listing: Callable[[Listing], None] = lambda _: None,
+) -> Iterator[Result]:
     """The results of all selected cases, as they come.
+
+    Args:
+        address: of the target.
+        selection: of the cases.
+        options: how they run.
+        on_listing: called once, before the first result.
 
     Raises:
         WorkerError: the target can't be reached.
     """
-    pool = _Pool(address, selection, options)
+    pool = _Pool(address, selection, options, on_listing)
     try:
         yield from pool.results()
     finally:
@@ -74,7 +95,8 @@ def _serve(
     with opened(address) as target:
         cases = {case.id: case for case in catalogue.cases(target, selection)}
         if is_first:
-            pipe.send([(case.id, int(case.level), case.subject) for case in cases.values()])
+            listed = [(case.id, int(case.level), case.subject) for case in cases.values()]
+            pipe.send(Listing(listed, target.description))
         while (wanted := pipe.recv()) is not None:
             result = run_case(cases[wanted], target, seed)
             pipe.send(result)
@@ -144,7 +166,14 @@ class _Worker:
 
 
 class _Pool:
-    def __init__(self, address: Address, selection: Selection, options: Options) -> None:
+    def __init__(
+        self,
+        address: Address,
+        selection: Selection,
+        options: Options,
+        on_listing: Callable[[Listing], None],
+    ) -> None:
+        self._on_listing = on_listing
         self._address = address
         self._selection = selection
         self._options = options
@@ -193,7 +222,8 @@ class _Pool:
             worker.case = None
             yield message
         elif self._cases is None:
-            self._cases = message
+            self._cases = message.cases
+            self._on_listing(message)
         self._give_next(worker)
 
     def _lost(self, worker: _Worker, status: Status, why: str) -> Result:
