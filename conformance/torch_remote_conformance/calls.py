@@ -57,13 +57,20 @@ def check_out(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
 
 def check_errors(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:  # noqa: ARG001
     """What CPU refuses is refused, with the same kind of exception."""
-    with reproducible(recorder.seed):
-        refused = list(info.error_inputs("cpu"))
-    for one in refused:
-        taken = one.sample_input
-        sample = Sample((taken.input, *taken.args), dict(taken.kwargs), None)
+    refused = _refused(info, "cpu", recorder.seed)
+    if not recorder.target.computes_as_cpu:
+        # What depends on values ends all work on a GPU, so the table names it for CPU alone.
+        there = {one.label() for one in _refused(info, str(recorder.target.device), recorder.seed)}
+        refused = [one for one in refused if one.label() in there]
+    for sample in refused:
         with recorder.sample(sample.label()):
             Pair(info, sample, recorder).compare(info.op)
+
+
+def _refused(info: Any, device: str, seed: int) -> list[Sample]:
+    with reproducible(seed):
+        refused = [one.sample_input for one in info.error_inputs(device)]
+    return [Sample((one.input, *one.args), dict(one.kwargs), None) for one in refused]
 
 
 def check_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
@@ -73,7 +80,7 @@ def check_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
             pair = Pair(info, sample, recorder)
             results = pair.compare(_differentiable(info.op, sample))
             if results is not None:
-                compare_gradients(pair, *results, pair.comparison(is_random=False))
+                compare_gradients(pair, *results, pair.comparison(is_random=pair.is_random))
 
 
 def check_double_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
@@ -89,7 +96,8 @@ def check_double_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> 
             results = pair.compare(_differentiable(info.op, sample))
             if results is None:
                 continue
-            how = dataclasses.replace(pair.comparison(is_random=False), exact=False, strides=False)
+            how = pair.comparison(is_random=pair.is_random)
+            how = dataclasses.replace(how, exact=False, strides=False)
             gradients = compare_gradients(pair, *results, how, create_graph=True)
             if gradients is not None:
                 compare_gradients(pair, *gradients, how)
@@ -123,6 +131,8 @@ class Pair:
 
     def __post_init__(self) -> None:
         self.target: Target = self.recorder.target
+        #: Whether the last call drew random numbers.
+        self.is_random = False
         # A copy on CPU as well: calls change their arguments, and some samples are odd views.
         self.local: Arguments = self._placed(torch.device("cpu"))
         self.remote = rules.adjusted(
@@ -135,8 +145,8 @@ class Pair:
 
     def compare(self, call: Callable[..., Any]) -> tuple[Any, Any] | None:
         """Calls on both sides; both results if they agree, None if both raise; AssertionError else."""
-        expected, is_random = self.reference(call)
-        if is_random:
+        expected, self.is_random = self.reference(call)
+        if self.is_random:
             torch.manual_seed(self.recorder.seed)
         actual = _attempt(call, self.remote, self.target)
         if isinstance(expected, Exception):
@@ -144,7 +154,7 @@ class Pair:
             return None
         if isinstance(actual, Exception):
             raise actual
-        how = self.comparison(is_random=is_random)
+        how = self.comparison(is_random=self.is_random)
         precise = None if how.exact else _in_double(call, self.local)
         assert_same(actual, expected, how, precise=precise)
         _compare_aliases(self.remote, actual, self.local, expected)
@@ -220,7 +230,7 @@ def _storage(tensor: torch.Tensor) -> int | None:
 
 def _compare_contents(pair: "Pair") -> None:
     """What the call has left in the arguments."""
-    how = pair.comparison(is_random=False)
+    how = pair.comparison(is_random=pair.is_random)
     for ours, theirs in zip(tensors(pair.remote), tensors(pair.local), strict=True):
         if theirs.device.type == "cpu" and ours is not theirs:
             assert_same(ours.detach(), theirs.detach(), how)

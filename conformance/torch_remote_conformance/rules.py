@@ -52,7 +52,10 @@ def comparison(name: str, target: Target, *, is_random: bool) -> Comparison:
     """
     has_values = name not in _UNDEFINED_VALUES and (target.draws_as_cpu or not is_random)
     is_exact = target.computes_as_cpu and name not in _INEXACT
-    return Comparison(is_exact, CLASS_FACTORS[operator_class(name)], has_values)
+    kind = operator_class(name)
+    # Those of factorizations are the library's, LAPACK's here and cuSOLVER's there.
+    has_strides = target.computes_as_cpu or kind != "decomposition"
+    return Comparison(is_exact, CLASS_FACTORS[kind], has_values, has_strides)
 
 
 def operator_class(name: str) -> str:
@@ -72,8 +75,9 @@ def adjusted(
     """The placed arguments, where device arguments name the target and host tensors are on CPU."""
 
     def named(leaf: Any) -> Any:
-        is_cpu = leaf == "cpu" or (isinstance(leaf, torch.device) and leaf.type == "cpu")
-        return device if is_cpu else leaf
+        # Samples name a GPU where PyTorch sees one on this machine.
+        kind = leaf.type if isinstance(leaf, torch.device) else leaf.partition(":")[0]
+        return device if kind in ("cpu", "cuda") else leaf
 
     positional, keywords = pytree.tree_map_only((str, torch.device), named, remote)
     for index in _HOST_ARGUMENTS.get(name, ()):

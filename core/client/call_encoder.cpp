@@ -228,6 +228,8 @@ class Encoder {
 
   void device(const c10::Device& device) {
     const bool is_remote = device.type() == c10::DeviceType::PrivateUse1;
+    TORCH_CHECK(is_remote || device.is_cpu(), record_.full_name(), ": an executor can't make a ",
+                device, " tensor; use .to(\"", device, "\") on the result");
     word(ArgumentKind::kDevice, !is_remote);
     if (is_remote && call_.device_index < 0) call_.device_index = device_of(device).index();
   }

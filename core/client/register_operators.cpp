@@ -63,13 +63,22 @@ constexpr std::array<std::string_view, 8> kWholeOnDevice = {
     "aten::_scaled_dot_product_fused_attention_overrideable_backward",
 };
 
+bool names_a_device(const c10::OperatorHandle& handle) {
+  return std::ranges::any_of(handle.schema().arguments(), [](const c10::Argument& argument) {
+    return argument.name() == "device";
+  });
+}
+
 bool runs_whole_on_device(const c10::OperatorHandle& handle) {
   using c10::DispatchKey;
   const std::string& name = handle.operator_name().name;
   if (handle.hasTag(at::Tag::inplace_view))
     return false;  // as_strided_ and its like change metadata alone
-  return handle.hasKernelForDispatchKey(DispatchKey::CPU) ||
-         handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional) ||
+  // A factory's result may be wanted on another device than its arguments' one: new_empty_strided.
+  const bool is_structured =
+      handle.hasKernelForDispatchKey(DispatchKey::CompositeExplicitAutogradNonFunctional) &&
+      !names_a_device(handle);
+  return handle.hasKernelForDispatchKey(DispatchKey::CPU) || is_structured ||
          name.starts_with("aten::_foreach_") ||
          std::ranges::find(kWholeOnDevice, name) != kWholeOnDevice.end();
 }

@@ -436,3 +436,20 @@ def test_what_the_null_device_reads(null: torch.device) -> None:
     x = torch.ones(3, device=null)
     assert (x @ x).tolist() == 0
     assert torch_remote.stats(null).operations > 0
+
+
+@pytest.mark.parametrize("there", ["cpu", "meta"])
+def test_factories_of_tensors_make_them_where_they_are_told(
+    emulator: torch.device, there: str
+) -> None:
+    like = torch.ones(3, device=emulator)
+    for made in (
+        like.new_empty_strided((2, 3), (3, 1), device=there),
+        like.new_empty((2, 3), device=there),
+        like.new_zeros((2, 3), device=there),
+        torch.zeros_like(like, device=there),
+    ):
+        assert made.device.type == there
+    here = torch.ones(3).new_empty_strided((2, 3), (1, 2), device=emulator)
+    assert here.device == emulator
+    assert here.stride() == (1, 2)

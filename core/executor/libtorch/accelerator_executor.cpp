@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <algorithm>
+#include <c10/util/Exception.h>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -33,7 +34,9 @@ at::Tensor page_locked(std::size_t size_bytes) {
                    at::TensorOptions(at::kByte).pinned_memory(true));
 }
 
-// Calls copy(offset, size, the part of the device's bytes, page-locked memory of that size).
+// Calls copy(offset, size, the part of the device's bytes, page-locked memory of that size). When a
+// device has failed, page-locked memory can't go back to its pool: its destructor would ask the
+// device for an event, and end the process.
 template <typename Copy>
 void for_each_part(const at::Tensor& bytes, Copy copy) {
   const std::size_t size_bytes = bytes.nbytes();
@@ -41,7 +44,13 @@ void for_each_part(const at::Tensor& bytes, Copy copy) {
     const std::size_t part_size_bytes = std::min(kStagingSizeBytesMax, size_bytes - done);
     const at::Tensor part = bytes.narrow(0, static_cast<std::int64_t>(done),
                                          static_cast<std::int64_t>(part_size_bytes));
-    copy(done, part_size_bytes, part, page_locked(part_size_bytes));
+    at::Tensor staging = page_locked(part_size_bytes);
+    try {
+      copy(done, part_size_bytes, part, staging);
+    } catch (const c10::AcceleratorError&) {
+      staging.unsafeReleaseTensorImpl();
+      throw;
+    }
   }
 }
 
@@ -64,6 +73,7 @@ AcceleratorExecutor::~AcceleratorExecutor() {
     guard_.exchangeStream(guard_.getDefaultStream(device()));
   } catch (const std::exception&) {
     // A device that has failed; this thread makes nothing more on it.
+    storages().abandon_all();
   }
 }
 
@@ -137,6 +147,27 @@ double AcceleratorExecutor::elapsed_time_ms(EventId start, EventId end) {
 void AcceleratorExecutor::record_stream(TensorId id, std::uint32_t stream) {
   translating_errors(
       [&] { guard_.recordDataPtrOnStream(storages().storage(id).data_ptr(), stream_of(stream)); });
+  on_other_streams_.insert(id);
+}
+
+// The allocator records an event for memory that other streams use, which a failed device refuses.
+void AcceleratorExecutor::free(TensorId id) noexcept {
+  if (on_other_streams_.erase(id) > 0 && !works()) return storages().abandon(id);
+  DeviceExecutor::free(id);
+}
+
+void AcceleratorExecutor::rename(TensorId id, TensorId new_id) {
+  DeviceExecutor::rename(id, new_id);
+  if (on_other_streams_.erase(id) > 0) on_other_streams_.insert(new_id);
+}
+
+bool AcceleratorExecutor::works() const noexcept {
+  try {
+    guard_.queryStream(stream_);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 c10::Event& AcceleratorExecutor::find(EventId event) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "core/executor/libtorch/device_executor.h"
 
@@ -39,6 +40,8 @@ class AcceleratorExecutor : public DeviceExecutor {
   void synchronize_event(EventId event) override;
   double elapsed_time_ms(EventId start, EventId end) override;
   void record_stream(TensorId id, std::uint32_t stream) override;
+  void free(TensorId id) noexcept override;
+  void rename(TensorId id, TensorId new_id) override;
 
   protocol::Numbers memory_statistics() override;
   void reset_peak_memory() override;
@@ -52,12 +55,16 @@ class AcceleratorExecutor : public DeviceExecutor {
  private:
   c10::Stream stream_of(std::uint32_t number);
   c10::Event& find(EventId event);
+  // Whether the device still answers: after a failed assertion in a kernel none of its functions
+  // does.
+  bool works() const noexcept;
 
   c10::impl::VirtualGuardImpl guard_;
   c10::Stream stream_;                 // the current one
   std::size_t staged_size_bytes_ = 0;  // copied in, perhaps not yet there
   std::unordered_map<std::uint32_t, c10::Stream> streams_;
   std::unordered_map<EventId, c10::Event> events_;
+  std::unordered_set<TensorId> on_other_streams_;
 };
 
 }  // namespace torch_remote::executor::libtorch

@@ -69,6 +69,31 @@ void StorageTable::insert(TensorId id, at::Tensor tensor) {
   if (!is_new) throw ProtocolError("storage " + std::to_string(id) + " is made a second time");
 }
 
+namespace {
+
+// Its memory is never freed, for that would ask the device, and a destructor can't throw.
+void abandon(at::Tensor& tensor) noexcept {
+  if (tensor.defined()) tensor.unsafeReleaseTensorImpl();
+}
+
+}  // namespace
+
+void StorageTable::abandon(TensorId id) noexcept {
+  const auto found = entries_.find(id);
+  if (found == entries_.end()) return;
+  libtorch::abandon(found->second.latest);
+  libtorch::abandon(found->second.first);
+  entries_.erase(found);
+}
+
+void StorageTable::abandon_all() noexcept {
+  for (auto& [id, entry] : entries_) {
+    libtorch::abandon(entry.latest);
+    libtorch::abandon(entry.first);
+  }
+  entries_.clear();
+}
+
 at::Tensor StorageTable::bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes) {
   const c10::Storage& whole = storage(id);
   if (size_bytes > whole.nbytes() || offset_bytes > whole.nbytes() - size_bytes) {

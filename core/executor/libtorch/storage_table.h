@@ -33,6 +33,10 @@ class StorageTable {
   // Gives a tensor that nobody else holds, at offset 0 of a storage of its own, an id.
   void insert(TensorId id, at::Tensor tensor);
   void erase(TensorId id) noexcept { entries_.erase(id); }
+  // The same for memory that can't be given back, since its device has failed: it stays taken until
+  // the process ends.
+  void abandon(TensorId id) noexcept;
+  void abandon_all() noexcept;
 
   // The bytes of the range, as a tensor of uint8.
   at::Tensor bytes(TensorId id, std::uint64_t offset_bytes, std::uint64_t size_bytes);
