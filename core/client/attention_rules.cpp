@@ -34,21 +34,21 @@ bool attention(Arguments arguments, ClientPlan& plan) {
   add_undefined(plan);  // cum_seq_k
   add_integer(plan, length);
   add_integer(plan, key.size(2));
-  add_undefined(plan);  // philox_seed
-  add_undefined(plan);  // philox_offset
-  add_undefined(plan);  // debug_attn_mask
+  // As on CUDA, and as the compiler's graphs expect it, these two are there without dropout as
+  // well.
+  add_tensor(plan, {}, c10::IntArrayRef(), c10::ScalarType::Long);  // philox_seed
+  add_tensor(plan, {}, c10::IntArrayRef(), c10::ScalarType::Long);  // philox_offset
+  add_undefined(plan);                                              // debug_attn_mask
   return true;
 }
 
 // (grad_out, query, key, value, attn_bias, ...) -> (grad_query, grad_key, grad_value,
-// grad_attn_bias)
+// grad_attn_bias). Laid out as PyTorch's meta function says, on which the compiler's graphs rely.
 bool attention_backward(Arguments arguments, ClientPlan& plan) {
   for (const std::size_t i : {1, 2, 3}) {
     const at::Tensor& source = arguments[i].toTensor();
     if (source.dim() != 4) return false;
-    const std::int64_t heads = source.size(1), length = source.size(2), width = source.size(3);
-    const std::array<std::int64_t, 4> strides = {length * heads * width, width, heads * width, 1};
-    add_tensor(plan, source.sizes(), strides, source.scalar_type());
+    add_tensor(plan, source.sizes(), preserved_strides(source), source.scalar_type());
   }
   add_undefined(plan);
   return true;

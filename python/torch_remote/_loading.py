@@ -58,10 +58,11 @@ def _check_torch_version() -> None:
 
 
 def _adapt_torch() -> None:
-    from torch_remote import _printing, _refusals
+    from torch_remote import _compiler, _printing, _refusals
 
     _refusals.install()
     _printing.install()
+    _compiler.install()
 
 
 def _register_module() -> None:

@@ -11,6 +11,7 @@
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <array>
@@ -87,22 +88,36 @@ void convolution_backward(torch::jit::Stack& stack, const at::Generator&) {
   replace(stack, std::move(input_gradient), std::move(weight_gradient), std::move(bias_gradient));
 }
 
+// What the fused attention returns: nothing is dropped, so that the seed and the offset say
+// nothing.
+void replace_with_attention(torch::jit::Stack& stack, const at::Tensor& query,
+                            const at::Tensor& key, at::Tensor output, at::Tensor logsumexp) {
+  const at::Tensor none;
+  const auto number = query.options().dtype(at::kLong);
+  replace(stack, std::move(output), std::move(logsumexp), /*cum_seq_q=*/none, /*cum_seq_k=*/none,
+          /*max_q=*/query.size(2), /*max_k=*/key.size(2), /*philox_seed=*/at::zeros({}, number),
+          /*philox_offset=*/at::zeros({}, number), /*debug_attn_mask=*/none);
+}
+
 void attention(torch::jit::Stack& stack, const at::Generator&) {
   const at::Tensor query = stack.at(0).toTensor();
   const at::Tensor key = stack.at(1).toTensor();
   auto [output, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
       query, key, stack.at(2).toTensor(), stack.at(4).toDouble(), stack.at(5).toBool(),
       optional_tensor(stack.at(3)), stack.at(7).toOptional<double>());
-  const at::Tensor none;
-  replace(stack, std::move(output), std::move(logsumexp), /*cum_seq_q=*/none, /*cum_seq_k=*/none,
-          /*max_q=*/query.size(2), /*max_k=*/key.size(2), /*philox_seed=*/none,
-          /*philox_offset=*/none,
-          /*debug_attn_mask=*/none);
+  replace_with_attention(stack, query, key, std::move(output), std::move(logsumexp));
+}
+
+void check_bias_needs_no_gradient(const torch::jit::Stack& stack) {
+  TORCH_CHECK(!bool_array<4>(stack.at(5))[3],
+              "the fused attention has no gradient for attn_bias; scaled_dot_product_attention "
+              "takes another kernel where the mask needs one");
 }
 
 // Arguments: grad_out, query, key, value, attn_bias, grad_input_mask, out, logsumexp, cum_seq_q,
 // cum_seq_k, max_q, max_k, dropout_p, is_causal, philox_seed, philox_offset, scale.
 void attention_backward(torch::jit::Stack& stack, const at::Generator&) {
+  check_bias_needs_no_gradient(stack);
   auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
       stack.at(0).toTensor(), stack.at(1).toTensor(), stack.at(2).toTensor(),
       stack.at(3).toTensor(), stack.at(6).toTensor(), stack.at(7).toTensor(),
@@ -124,13 +139,12 @@ Attention attention_of(torch::jit::Stack& stack, std::size_t first, std::size_t 
 void attention_from_parts(torch::jit::Stack& stack, const at::Generator&) {
   const Attention attention = attention_of(stack, 0, 3, 5, 7);
   auto [output, logsumexp] = attend(attention);
-  const at::Tensor none;
-  const std::int64_t length = attention.query.size(2), keys = attention.key.size(2);
-  replace(stack, std::move(output), std::move(logsumexp), none, none, length, keys, none, none,
-          none);
+  replace_with_attention(stack, attention.query, attention.key, std::move(output),
+                         std::move(logsumexp));
 }
 
 void attention_backward_from_parts(torch::jit::Stack& stack, const at::Generator&) {
+  check_bias_needs_no_gradient(stack);
   const Attention attention = attention_of(stack, 1, 4, 13, 16);
   auto [query, key, value] = attend_backward(attention, stack.at(0).toTensor(),
                                              stack.at(6).toTensor(), stack.at(7).toTensor());

@@ -51,9 +51,9 @@ TEST_F(LibtorchExecutorTest, AttendsAsTheCpuDoes) {
   define(
       "aten::_scaled_dot_product_fused_attention_overrideable", "",
       {tensor(q), tensor(k), tensor(k), none(), number(0), boolean(false), boolean(false), none()},
-      {fresh(q), fresh(sums), nothing(), nothing(), nothing(), nothing(), nothing(), nothing(),
-       nothing()});
-  executor->call(0, Values(id(1), id(2), id(3), id(4), id(5)));
+      {fresh(q), fresh(sums), nothing(), nothing(), nothing(), nothing(), fresh(layout({}, kInt64)),
+       fresh(layout({}, kInt64)), nothing()});
+  executor->call(0, Values(id(1), id(2), id(3), id(4), id(5), id(9), id(10)));
   const auto expected =
       at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, false);
   EXPECT_TRUE(holds(id(4), std::get<0>(expected)));
