@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What several tests compare with: the same on CPU, bit for bit."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,3 +84,14 @@ class Counting:
         self.bytes_sent = after.bytes_sent - self._before.bytes_sent
         self.bytes_received = after.bytes_received - self._before.bytes_received
         self.storages = after.storages - self._before.storages
+
+
+def assert_like_cpu(
+    device: torch.device, program: Callable[..., Any], *arguments: Any, strides: bool = True
+) -> None:
+    """A program, told the device and given copies of the arguments on it, gives there what it gives on CPU."""
+    results = []
+    for where in (device, torch.device("cpu")):
+        torch.manual_seed(0)
+        results.append(program(where, *to_device(arguments, where)))
+    assert_same(*results, strides=strides)

@@ -76,6 +76,9 @@ __all__ = [
 
 _DeviceArgument = torch.device | str | int | None
 _in_bad_fork = False
+_initialized = (
+    True  # torch.utils.checkpoint asks for it, and leaves a device's random state alone without
+)
 
 
 def _after_fork() -> None:
