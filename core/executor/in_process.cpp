@@ -8,6 +8,11 @@
 #include "core/transport/signals.h"
 
 namespace torch_remote::executor {
+namespace {
+thread_local bool is_executor_thread = false;
+}  // namespace
+
+bool is_in_process_executor_thread() noexcept { return is_executor_thread; }
 
 InProcessExecutor::InProcessExecutor(ExecutorFactory factory)
     : context_(std::make_shared<zmq::context_t>(/*io_threads=*/0)) {
@@ -18,6 +23,7 @@ InProcessExecutor::InProcessExecutor(ExecutorFactory factory)
   transport::uninterrupted([&] { socket.bind(endpoint()); });
   thread_ = transport::start_background_thread(
       [socket = std::move(socket), factory = std::move(factory), abandoned = abandoned_]() mutable {
+        is_executor_thread = true;
         Worker(std::move(socket), std::move(factory), /*epoch=*/1, std::move(abandoned)).run();
       });
 }

@@ -35,4 +35,8 @@ class InProcessExecutor {
   std::thread thread_;
 };
 
+// Whether an executor of this process computes on the calling thread. An operator's kernel, which
+// may be the program's own, must not wait there for what the executor has yet to do.
+bool is_in_process_executor_thread() noexcept;
+
 }  // namespace torch_remote::executor

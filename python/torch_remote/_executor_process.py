@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from types import TracebackType
 
 from _torch_remote_executor import PROGRAM, environment, missing
@@ -28,6 +29,7 @@ class LocalExecutor:
         device: what computes: "cpu", or "null" for nothing at all.
         emulate: a GPU type that the executor emulates.
         device_count: devices to choose from, by connect's device_index.
+        libraries: files with operators beside PyTorch's own, as torch.ops.load_library takes them.
         arguments: further arguments of torch-remote-executor.
 
     Raises:
@@ -41,6 +43,7 @@ class LocalExecutor:
         device: str = "cpu",
         emulate: str | None = None,
         device_count: int = 1,
+        libraries: Sequence[str | os.PathLike[str]] = (),
         arguments: tuple[str, ...] = (),
     ) -> None:
         command = [
@@ -56,6 +59,8 @@ class LocalExecutor:
             command += ["--device-count", str(whole_number("device_count", device_count, 1, 128))]
         if emulate is not None:
             command += ["--emulate", emulate]
+        for library in libraries:
+            command += ["--load-library", os.fspath(library)]
         if not PROGRAM.exists():
             raise FileNotFoundError(missing())
         # A file takes any number of warnings; a pipe that nobody reads would block the executor at last.

@@ -106,6 +106,7 @@ int emulate(const std::string& gpu_type, std::uint32_t thread_count, std::uint64
   const GpuModel& model = gpu_model(gpu_type);
   executor::LibtorchOptions options;
   options.description = {{"emulates", std::string(model.type)}};
+  options.runs_every_operator = true;  // whoever asks for one could call it here as well
   return add_in_process(executor::libtorch_executor_factory(options), thread_count, seed);
 }
 

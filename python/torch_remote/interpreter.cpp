@@ -6,10 +6,12 @@
 #include <cstdint>
 #include <mutex>
 #include <pybind11/pybind11.h>
+#include <stdexcept>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "core/executor/in_process.h"
 #include "python/torch_remote/interpreter_frames.h"
 
 namespace py = pybind11;
@@ -28,6 +30,11 @@ void InterpreterWaitPolicy::resume(void* left) noexcept {
 void InterpreterWaitPolicy::check() {
   const py::gil_scoped_acquire acquired;
   if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  if (executor::is_in_process_executor_thread()) {
+    throw std::runtime_error(
+        "an operator's kernel, which runs on the executor, can't wait for a remote device: it may "
+        "compute with its arguments, which are CPU tensors there, but read no remote tensor");
+  }
 }
 
 namespace {

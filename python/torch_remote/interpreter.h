@@ -10,7 +10,8 @@
 
 namespace torch_remote::python {
 
-// Releases the interpreter's lock while waiting and raises KeyboardInterrupt on Ctrl-C.
+// Releases the interpreter's lock while waiting; raises KeyboardInterrupt on Ctrl-C, and refuses to
+// go on waiting on the thread of an executor.
 class InterpreterWaitPolicy final : public session::WaitPolicy {
  public:
   void* leave() override;

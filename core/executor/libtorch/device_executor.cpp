@@ -52,9 +52,8 @@ void DeviceExecutor::define_operator(std::uint32_t number, std::uint64_t schema_
                                      std::string_view name, std::string_view overload) {
   auto& entry = operators_.at(number);
   entry.reset();
-  entry = translating_errors([&] {
-    return find_operator(name, overload, schema_hash, device_, options_.operator_namespaces);
-  });
+  entry = translating_errors(
+      [&] { return find_operator(name, overload, schema_hash, device_, options_); });
 }
 
 void DeviceExecutor::define_plan(const protocol::PlanDefinition& definition) {

@@ -3,8 +3,10 @@
 #include "core/executor/libtorch/errors.h"
 
 #include <c10/util/Exception.h>
+#include <exception>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/executor/executor.h"
 
@@ -23,6 +25,20 @@ bool is_failed_allocation(std::string_view message) {
 std::string first_sentence_of_dispatcher(const std::string& message) {
   if (!message.starts_with("Could not run '")) return message;
   return message.substr(0, message.find(". This could be because") + 1);
+}
+
+// What a kernel in Python raised: its text begins with the exception's class. Returns for others.
+void throw_as_python_did(std::string_view message) {
+  constexpr std::pair<std::string_view, ErrorKind> kKinds[] = {
+      {"IndexError: ", ErrorKind::kIndex},
+      {"ValueError: ", ErrorKind::kValue},
+      {"TypeError: ", ErrorKind::kType},
+      {"NotImplementedError: ", ErrorKind::kNotImplemented},
+      {"RuntimeError: ", ErrorKind::kRuntime}};
+  for (const auto& [beginning, kind] : kKinds) {
+    if (message.starts_with(beginning))
+      throw ExecutorError(kind, std::string(message.substr(beginning.size())));
+  }
 }
 
 [[noreturn]] void fail(ErrorKind kind, const c10::Error& error) {
@@ -55,6 +71,9 @@ void throw_translated() {
     fail(is_failed_allocation(error.what_without_backtrace()) ? ErrorKind::kOutOfMemory
                                                               : ErrorKind::kRuntime,
          error);
+  } catch (const std::exception& error) {
+    throw_as_python_did(error.what());
+    throw;
   }
 }
 

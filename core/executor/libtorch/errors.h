@@ -8,7 +8,7 @@
 namespace torch_remote::executor::libtorch {
 
 // To be called while an exception is handled: throws the ExecutorError that it means. Exceptions
-// that are none of PyTorch's are thrown on as they are.
+// that are none of PyTorch's or of a kernel in Python are thrown on as they are.
 [[noreturn]] void throw_translated();
 
 template <typename Action>

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
-#include <vector>
 
 #include "core/executor/executor.h"
 #include "core/protocol/wire.h"
@@ -23,14 +23,21 @@ struct LibtorchOptions {
   std::uint32_t thread_count = 0;
   // The largest storage that a session may make.
   std::uint64_t storage_size_bytes_max = protocol::kStorageSizeBytesMax;
-  // Operators of these namespaces are run beside those of aten, if their library is loaded.
-  std::vector<std::string> operator_namespaces = {};
+  // Operators that are run beside those of aten, by their names with overload ("torchvision::nms",
+  // "mine::add.Tensor"): what load_operators gave. The rules of operator_list.h hold for them too.
+  std::set<std::string> more_operators = {};
+  // Every operator of this process is run: for a client in the same process.
+  bool runs_every_operator = false;
   // Added to the executor's description, or replacing an entry there: {"emulates", "T4"}.
   std::map<std::string, std::string> description = {};
 };
 
 // Throws std::invalid_argument for a device that there is none of.
 ExecutorFactory libtorch_executor_factory(LibtorchOptions options = {});
+
+// Loads a library that registers operators with PyTorch (TORCH_LIBRARY) into this process, for
+// good, and returns the operators' names. Throws std::invalid_argument where that is not possible.
+std::set<std::string> load_operators(const std::string& file);
 
 // The PyTorch that this program runs with, and how many intra-op threads it takes by default.
 std::string libtorch_version();

@@ -150,17 +150,22 @@ std::string RunnableOperator::name() const { return c10::toString(named.operator
 
 RunnableOperator find_operator(std::string_view name, std::string_view overload,
                                std::uint64_t schema_hash, c10::Device device,
-                               std::span<const std::string> more_namespaces) {
+                               const LibtorchOptions& options) {
   const c10::OperatorName operator_name{std::string(name), std::string(overload)};
   const std::string shown = c10::toString(operator_name);
   const std::size_t colons = name.find("::");
   const std::string_view space = name.substr(0, colons);
-  const bool is_space_allowed =
-      space == "aten" || std::ranges::find(more_namespaces, space) != more_namespaces.end();
-  const auto handle = is_space_allowed && colons != std::string_view::npos
+  const bool is_allowed =
+      space == "aten" || options.runs_every_operator || options.more_operators.contains(shown);
+  const auto handle = is_allowed && colons != std::string_view::npos
                           ? c10::Dispatcher::singleton().findSchema(operator_name)
                           : std::nullopt;
-  if (!handle) refuse("the executor (torch " TORCH_VERSION ") has no operator " + shown);
+  if (!handle) {
+    refuse("the executor (torch " TORCH_VERSION ") has no operator " + shown +
+           (space == "aten" ? ""
+                            : ": start it with the library that has it, torch-remote-executor "
+                              "--load-library FILE"));
+  }
   if (protocol::schema_hash(c10::toString(handle->schema())) != schema_hash) {
     refuse("the client's torch and the executor's (torch " TORCH_VERSION ") differ in operator " +
            shown + ": here it is " + c10::toString(handle->schema()));
@@ -176,7 +181,7 @@ RunnableOperator find_operator(std::string_view name, std::string_view overload,
   const c10::DispatchKey key = c10::computeDispatchKey(std::nullopt, std::nullopt, device);
   if (!handle->hasComputedKernelForDispatchKey(key)) {
     refuse("the executor (torch " TORCH_VERSION ") has no kernel of operator " + shown + " for " +
-           device.str());
+           device.str() + ", the device that it computes on");
   }
   if (draws_without_generator(*handle) && !redirect_to_overload_with_generator(found)) {
     // A CPU's default generator is the whole process's; an accelerator's is only ours.

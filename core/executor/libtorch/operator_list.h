@@ -13,10 +13,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 
+#include "core/executor/libtorch/libtorch_executor.h"
 #include "core/executor/libtorch/substitutions.h"
 
 namespace torch_remote::executor::libtorch {
@@ -33,9 +33,10 @@ struct RunnableOperator {
   std::string name() const;  // "aten::add.Tensor"
 };
 
-// Throws ExecutorError(kUnknownOperator) that says why the operator can't be run.
+// The options say what is run beside the operators of aten. Throws ExecutorError(kUnknownOperator)
+// that says why the operator can't be run.
 RunnableOperator find_operator(std::string_view name, std::string_view overload,
                                std::uint64_t schema_hash, c10::Device device,
-                               std::span<const std::string> more_namespaces);
+                               const LibtorchOptions& options);
 
 }  // namespace torch_remote::executor::libtorch

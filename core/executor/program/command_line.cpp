@@ -23,6 +23,8 @@ machine alone.
                           there are as many as there are GPUs
   --emulate GPU           tells clients that this is a GPU of that type, for example T4 or A100-80GB
   --threads N             threads of an operation, for clients that ask for no number
+  --load-library FILE     loads a library of operators that clients may use beside PyTorch's own, as
+                          torch.ops.load_library does; may be given several times
   --storage-limit SIZE    the largest single storage, in bytes or like 8GiB
   --sessions N            clients at a time (default: 64)
   --session-timeout-s N   seconds after which a silent client's session ends (default: 300)
@@ -98,6 +100,8 @@ constexpr Option kOptions[] = {
      [](CommandLine& line, std::string_view value) {
        line.thread_count = static_cast<std::uint32_t>(parse_number("--threads", value, 4096));
      }},
+    {"--load-library", true,
+     [](CommandLine& line, std::string_view value) { line.libraries.emplace_back(value); }},
     {"--storage-limit", true,
      [](CommandLine& line, std::string_view value) {
        line.storage_size_bytes_max = parse_size_bytes("--storage-limit", value);

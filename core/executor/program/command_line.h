@@ -9,6 +9,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "core/executor/server.h"
 #include "core/protocol/wire.h"
@@ -27,6 +28,7 @@ struct CommandLine {
   const GpuModel* emulated = nullptr;
   std::uint32_t thread_count = 0;
   std::uint64_t storage_size_bytes_max = protocol::kStorageSizeBytesMax;
+  std::vector<std::string> libraries;  // of operators, in the order in which they are loaded
   ServerOptions server;
   std::string secret_key_file;
   std::string authorized_keys_file;

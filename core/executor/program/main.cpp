@@ -82,6 +82,8 @@ ExecutorFactory make_factory(const CommandLine& line) {
   options.thread_count = line.thread_count;
   options.storage_size_bytes_max = line.storage_size_bytes_max;
   if (line.emulated != nullptr) options.description["emulates"] = line.emulated->type;
+  for (const std::string& library : line.libraries)
+    options.more_operators.merge(load_operators(library));
   if (line.device == "cuda") return load_cuda_factory(options);
   return libtorch_executor_factory(std::move(options));
 }
@@ -118,6 +120,8 @@ void serve(CommandLine line) {
   }
   if (line.emulated != nullptr && line.device != "cpu")
     throw UsageError("--emulate needs --device cpu");
+  if (!line.libraries.empty() && line.device == "null")
+    throw UsageError("--load-library needs --device cpu or cuda: null computes nothing");
   if (line.device_count && line.device == "cuda")
     throw UsageError("--device-count is for cpu and null: with cuda, clients may choose any GPU");
   line.server.keys = read_server_keys(line.secret_key_file, line.authorized_keys_file);
