@@ -184,4 +184,17 @@ void record_stream(at::Tensor& self, c10::Stream stream) {
   record_storage(id_of(self.storage()), self.device(), stream);
 }
 
+bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& from) {
+  // PyTorch's own rule, and this backend among the dense ones.
+  constexpr c10::DispatchKeySet kDense(c10::DispatchKey::Dense);
+  constexpr c10::DispatchKeySet kBackends(
+      {c10::BackendComponent::CPUBit, c10::BackendComponent::CUDABit, c10::BackendComponent::MPSBit,
+       c10::BackendComponent::HIPBit, c10::BackendComponent::XPUBit, c10::BackendComponent::HPUBit,
+       c10::BackendComponent::MTIABit, c10::BackendComponent::PrivateUse1Bit});
+  const auto is_dense = [&](c10::DispatchKeySet keys) {
+    return keys.has_any(kDense) && keys.has_any(kBackends);
+  };
+  return self.key_set() == from.key_set() || (is_dense(self.key_set()) && is_dense(from.key_set()));
+}
+
 }  // namespace torch_remote::client

@@ -42,6 +42,10 @@ at::Tensor& addbmm_(at::Tensor& self, const at::Tensor& first, const at::Tensor&
 at::Tensor dot(const at::Tensor& self, const at::Tensor& other);
 at::Tensor vdot(const at::Tensor& self, const at::Tensor& other);
 void record_stream(at::Tensor& self, c10::Stream stream);
+// Whether `self.data = from` may change the device, as between CPU and CUDA. Modules' .to() keeps
+// their parameters so, and with them tied weights and what optimizers hold; otherwise it makes new
+// ones.
+bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& from);
 
 // core/client/copy.cpp
 at::Tensor copy_from(const at::Tensor& self, const at::Tensor& destination, bool non_blocking);

@@ -140,6 +140,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("dot", TORCH_FN(dot));
   library.impl("vdot", TORCH_FN(vdot));
   library.impl("record_stream", TORCH_FN(record_stream));
+  library.impl("_has_compatible_shallow_copy_type", TORCH_FN(has_compatible_shallow_copy_type));
   library.impl("_copy_from", TORCH_FN(copy_from));
   library.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
   library.impl("_local_scalar_dense", TORCH_FN(local_scalar_dense));
