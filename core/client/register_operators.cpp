@@ -52,9 +52,10 @@ void run_unregistered(const c10::OperatorHandle& handle, torch::jit::Stack* stac
 // Composite kernels that CUDA replaces by one of its own: left composite they would be more
 // commands, other bits, and not the memory or time of CUDA's kernel. These have no CPU kernel that
 // would tell.
-constexpr std::array<std::string_view, 8> kWholeOnDevice = {
+constexpr std::array<std::string_view, 9> kWholeOnDevice = {
     "aten::linalg_lstsq",
     "aten::mode",
+    "aten::_grouped_mm",
     "aten::convolution",
     "aten::convolution_backward",
     "aten::convolution_overrideable",

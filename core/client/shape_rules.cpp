@@ -210,7 +210,36 @@ bool scaled_mm_v2(Arguments arguments, ClientPlan& plan) {
   return scaled_product(arguments, 9, plan);
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 31> kRules = {{
+// _grouped_mm(self, mat2, offs?, bias?, out_dtype?): a matrix product for each group of rows, of
+// columns, of summands, or of two batches, in rows of a multiple of 16 bytes. The meta function
+// knows the kernel for bfloat16 alone.
+bool grouped_product(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& other = arguments[1].toTensor();
+  const bool has_offsets = arguments[2].isTensor() && arguments[2].toTensor().defined();
+  const bool first_is_batch = self.dim() == 3, second_is_batch = other.dim() == 3;
+  if ((self.dim() != 2 && !first_is_batch) || (other.dim() != 2 && !second_is_batch) ||
+      self.size(-1) != other.size(-2) || has_offsets == (first_is_batch && second_is_batch) ||
+      (has_offsets && arguments[2].toTensor().dim() != 1))
+    return false;
+  const std::int64_t groups = has_offsets ? arguments[2].toTensor().size(0) : self.size(0);
+  if ((first_is_batch && self.size(0) != groups) || (second_is_batch && other.size(0) != groups))
+    return false;
+  const auto dtype = arguments[4].toOptional<c10::ScalarType>().value_or(self.scalar_type());
+  const std::int64_t rows = self.size(-2), columns = other.size(-1);
+  const std::int64_t alignment = 16 / static_cast<std::int64_t>(c10::elementSize(dtype));
+  const std::int64_t row_stride = (columns + alignment - 1) / alignment * alignment;
+  if (first_is_batch == second_is_batch) {
+    const std::array<std::int64_t, 3> strides = {rows * row_stride, row_stride, 1};
+    add_tensor(plan, {groups, rows, columns}, strides, dtype);
+  } else {
+    const std::array<std::int64_t, 2> strides = {row_stride, 1};
+    add_tensor(plan, {rows, columns}, strides, dtype);
+  }
+  return true;
+}
+
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 32> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
@@ -223,6 +252,7 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 31> kRules = {{
     {"aten::multilabel_margin_loss_forward", &multilabel_margin_loss},
     {"aten::_scaled_mm", &scaled_mm},
     {"aten::_scaled_mm_v2", &scaled_mm_v2},
+    {"aten::_grouped_mm", &grouped_product},
     {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},
     {"aten::_embedding_bag", &embedding_bag},
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},

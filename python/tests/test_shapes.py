@@ -453,3 +453,66 @@ def test_factories_of_tensors_make_them_where_they_are_told(
     here = torch.ones(3).new_empty_strided((2, 3), (1, 2), device=emulator)
     assert here.device == emulator
     assert here.stride() == (1, 2)
+
+
+GROUPS = torch.tensor([4, 4, 8, 12], dtype=torch.int32)
+
+
+def randn(*arguments: Any) -> torch.Tensor:
+    return torch.randn(arguments[:-1], dtype=arguments[-1])
+
+
+def grouped(kind: str, dtype: torch.dtype, width: int) -> list[torch.Tensor | None]:
+    """The arguments of grouped_mm whose groups are of rows, of columns, of summands, or whole batches."""
+    if kind == "rows":
+        return [randn(12, 8, dtype), randn(4, width, 8, dtype).mT, GROUPS]
+    if kind == "columns":
+        return [randn(4, 5, 8, dtype), randn(12, 8, dtype).mT, GROUPS]
+    if kind == "summands":
+        return [randn(12, 8, dtype).mT, randn(width, 16, dtype).mT[:12], GROUPS]
+    return [randn(4, 5, 8, dtype), randn(4, width, 8, dtype).mT, None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["rows", "columns", "summands", "batches"])
+def test_grouped_products(device: torch.device, kind: str, dtype: torch.dtype) -> None:
+    """One operation, in rows of whole 16 bytes: CPU's kernel is a composite one that reads the offsets."""
+    arguments = grouped(kind, dtype, 13)
+    there = to_device(arguments, device)
+    with Counting(device) as counted:
+        actual = torch._grouped_mm(there[0], there[1], offs=there[2])
+    assert counted.round_trips == 0
+    assert counted.operations == 1
+    assert_same(actual, torch._grouped_mm(arguments[0], arguments[1], offs=arguments[2]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_grouped_products_have_gradients(device: torch.device, dtype: torch.dtype) -> None:
+    first, second, offsets = grouped("rows", dtype, 16)
+
+    def program(*leaves: torch.Tensor) -> list[Any]:
+        output = torch.nn.functional.grouped_mm(leaves[0], leaves[1], offs=leaves[2])
+        output.sin().sum().backward()
+        return [output, leaves[0].grad, leaves[1].grad]
+
+    remote = to_device([first, second, offsets], device)
+    with Counting(device) as counted:
+        actual = program(remote[0].requires_grad_(), remote[1].requires_grad_(), remote[2])
+    assert counted.round_trips == 0
+    assert_same(actual, program(first.requires_grad_(), second.requires_grad_(), offsets))
+
+
+def test_groups_that_do_not_fit_are_refused(device: torch.device) -> None:
+    first, second, offsets = grouped("rows", torch.bfloat16, 16)
+    with pytest.raises(RuntimeError):
+        torch._grouped_mm(first.to(device), second.to(device), offs=offsets[:3].to(device))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64, torch.float32])
+def test_histograms_of_integers(device: torch.device, dtype: torch.dtype) -> None:
+    """CUDA counts them, CPU refuses; programs ask whether the device is CPU."""
+    values = torch.randint(0, 12, (100,))
+    counts = torch.histc(values.to(dtype).to(device), bins=5, min=2, max=9)
+    assert_same(counts, torch.histc(values.float(), bins=5, min=2, max=9).to(dtype))
+    whole = torch.histc(values.to(dtype).to(device), bins=12)
+    assert_same(whole, torch.histc(values.float(), bins=12).to(dtype))

@@ -10,6 +10,7 @@
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/histc.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -60,6 +61,17 @@ void native_dropout(torch::jit::Stack& stack, const at::Generator& generator) {
   mask.bernoulli_(keep, generator);
   at::Tensor output = input.mul(mask).mul_(keep == 0 ? 0.0 : 1.0 / keep);
   replace(stack, std::move(output), std::move(mask));
+}
+
+// Accelerators count integers, for which the CPU has no kernel: programs choose by the client's
+// device. Doubles hold them, up to 2^53.
+void histc(torch::jit::Stack& stack, const at::Generator&) {
+  const at::Tensor input = stack.at(0).toTensor();
+  const bool is_integral = at::isIntegralType(input.scalar_type(), /*includeBool=*/false);
+  const at::Tensor counts =
+      at::histc(is_integral ? input.to(at::kDouble) : input, stack.at(1).toInt(),
+                stack.at(2).toScalar(), stack.at(3).toScalar());
+  replace(stack, counts.to(input.scalar_type()));
 }
 
 void convolution(torch::jit::Stack& stack, const at::Generator&) {
@@ -231,8 +243,9 @@ struct Substitution {
   SubstituteFunction function;
 };
 
-constexpr std::array<Substitution, 9> kOnCpu = {{
+constexpr std::array<Substitution, 10> kOnCpu = {{
     {"aten::native_dropout", native_dropout},
+    {"aten::histc", histc},
     {"aten::_thnn_fused_lstm_cell", lstm_cell},
     {"aten::_thnn_fused_lstm_cell_backward_impl", lstm_cell_backward},
     {"aten::_thnn_fused_gru_cell", gru_cell},
