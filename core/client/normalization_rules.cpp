@@ -119,4 +119,28 @@ bool batch_norm_with_update(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
+// native_batch_norm_backward(grad_out, input, weight?, running_mean?, running_var?, save_mean?,
+// save_invstd?, train, eps, output_mask) -> (grad_input, grad_weight, grad_bias). CPU's kernel lays
+// the first out by the input alone; PyTorch's own function would follow the gradient.
+bool batch_norm_backward(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[1].toTensor();
+  const auto mask = arguments[9].toBoolList();
+  if (plan.kernels != Kernels::kCpu || input.dim() < 2 || mask.size() != 3) return false;
+  const bool is_mixed = parameters_are_mixed(arguments.slice(2, 5), input);
+  if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
+  if (mask[0]) {
+    add_in_format(plan, input.sizes(), input.suggest_memory_format(), input.scalar_type());
+  } else {
+    add_undefined(plan);
+  }
+  for (const bool is_wanted : {mask[1], mask[2]}) {
+    if (is_wanted) {
+      add_contiguous(plan, {input.size(1)}, statistics_dtype(input, is_mixed, plan));
+    } else {
+      add_undefined(plan);
+    }
+  }
+  return true;
+}
+
 }  // namespace torch_remote::client::rules

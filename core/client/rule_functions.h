@@ -19,6 +19,7 @@ bool layer_norm_backward(Arguments arguments, ClientPlan& plan);
 bool batch_norm(Arguments arguments, ClientPlan& plan);
 bool batch_norm_without_running(Arguments arguments, ClientPlan& plan);
 bool batch_norm_with_update(Arguments arguments, ClientPlan& plan);
+bool batch_norm_backward(Arguments arguments, ClientPlan& plan);
 
 // convolution_rules.cpp
 bool convolution(Arguments arguments, ClientPlan& plan);

@@ -239,7 +239,7 @@ bool grouped_product(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 32> kRules = {{
+constexpr std::array<std::pair<std::string_view, ShapeRule>, 34> kRules = {{
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
@@ -254,6 +254,8 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 32> kRules = {{
     {"aten::_scaled_mm_v2", &scaled_mm_v2},
     {"aten::_grouped_mm", &grouped_product},
     {"aten::_batch_norm_with_update", &rules::batch_norm_with_update},
+    {"aten::native_batch_norm_backward", &rules::batch_norm_backward},
+    {"aten::batch_norm_backward", &rules::batch_norm_backward},
     {"aten::_embedding_bag", &embedding_bag},
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
     {"aten::index_select", &index_select},

@@ -163,3 +163,40 @@ def test_products_of_lazy_conjugates(
     expected, actual = product(torch.device("cpu")), product(device)
     assert actual.is_conj() == expected.is_conj()
     assert_same(actual.resolve_conj(), expected.resolve_conj())
+
+
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "contiguous": torch.Tensor.contiguous,
+    "channels_last": lambda images: images.contiguous(memory_format=torch.channels_last),
+    "other": lambda images: images.permute(2, 3, 0, 1).contiguous().permute(2, 3, 0, 1),
+}
+
+
+@pytest.mark.parametrize("train", [True, False])
+@pytest.mark.parametrize(
+    "dtypes", [(torch.float32, torch.float32), (torch.bfloat16, torch.float32)]
+)
+@pytest.mark.parametrize("gradient", LAYOUTS)
+@pytest.mark.parametrize("images", LAYOUTS)
+def test_batch_norms_gradient_is_laid_out_as_its_input(
+    emulator: torch.device,
+    images: str,
+    gradient: str,
+    dtypes: tuple[torch.dtype, torch.dtype],
+    train: bool,
+) -> None:
+    """And the gradients before it, whose bits depend on it: a gradient may come in any layout."""
+    sizes = (2, 4, 3, 3)
+    arguments = [
+        LAYOUTS[gradient](torch.randn(sizes).to(dtypes[0])),
+        LAYOUTS[images](torch.randn(sizes).to(dtypes[0])),
+        *(torch.rand(4, dtype=dtypes[1]) for _ in range(3)),  # weight and running statistics
+        *(torch.rand(4, dtype=dtypes[1]) for _ in range(2)),  # the batch's own
+    ]
+
+    def program(tensors: list[torch.Tensor]) -> Any:
+        return torch.ops.aten.native_batch_norm_backward(*tensors, train, 1e-5, [True] * 3)
+
+    actual, expected = program(to_device(arguments, emulator)), program(arguments)
+    assert [one.stride() for one in actual] == [one.stride() for one in expected]
+    assert_same(actual, expected)
