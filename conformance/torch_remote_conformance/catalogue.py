@@ -14,6 +14,7 @@ from torch_remote_conformance.target import Target
 
 #: Modules with a function cases(target).
 FAMILIES: tuple[str, ...] = (
+    "torch_remote_conformance.executor_storages",
     "torch_remote_conformance.operators",
     "torch_remote_conformance.modules",
     "torch_remote_conformance.optimizers",

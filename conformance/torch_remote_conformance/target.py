@@ -39,6 +39,31 @@ class Target:
         """Whether it is this project's device, rather than another one of torch."""
         return self.device.type == "remote"
 
+    def executor_storages(self) -> tuple[int, int] | None:
+        """How many storages the executor holds for this device, and their bytes; by its own count.
+
+        None where it has none: for other devices of torch, and where an allocator's statistics are the answer,
+        which has memory of its own beside.
+        """
+        if not self.is_remote:
+            return None
+        import torch_remote
+
+        extension = torch_remote.ensure_loaded()
+        if "allocator" in self.description:
+            return None
+        numbers = extension.memory_statistics(self.device.index)
+        if "active.all.current" not in numbers:
+            return None
+        return numbers["active.all.current"], numbers["active_bytes.all.current"]
+
+    def client_storages(self) -> tuple[int, int]:
+        """The same by the client's count, at this point of the program. Of this project's device alone."""
+        import torch_remote
+
+        counts = torch_remote.stats(self.device)
+        return counts.storages, counts.allocated_bytes
+
     def synchronize(self) -> None:
         """Waits for what the device has to do; raises what failed and nothing has read yet."""
         if self.device.type != "cpu":

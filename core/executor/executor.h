@@ -107,8 +107,10 @@ class Executor {
   // used again before that stream has done what it has to do when the storage is freed.
   virtual void record_stream(TensorId id, std::uint32_t stream) = 0;
 
-  // Counters of the device's allocator under PyTorch's names (torch.cuda.memory_stats), such as
-  // "reserved_bytes.all.peak", and "free_bytes", "total_bytes". Empty where there is none.
+  // Counters under PyTorch's names (torch.cuda.memory_stats). Where the description names an
+  // "allocator", they are the device's, such as "reserved_bytes.all.peak", and "free_bytes",
+  // "total_bytes". Elsewhere they are what the session's storages are, as "active.all.current" and
+  // "active_bytes.all.current", so that a client can compare; or empty.
   virtual protocol::Numbers memory_statistics() = 0;
   virtual void reset_peak_memory() = 0;
   virtual void empty_cache() = 0;

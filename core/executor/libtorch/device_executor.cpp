@@ -127,6 +127,16 @@ void DeviceExecutor::set_generator_state(std::uint64_t generator,
 // Everything has been computed when a call returns.
 void DeviceExecutor::synchronize() {}
 
+protocol::Numbers DeviceExecutor::memory_statistics() {
+  const auto count = static_cast<std::int64_t>(storages_.size());
+  const auto size_bytes = static_cast<std::int64_t>(storages_.size_bytes());
+  return {{"allocation.all.current", count},
+          {"active.all.current", count},
+          {"allocated_bytes.all.current", size_bytes},
+          {"active_bytes.all.current", size_bytes},
+          {"requested_bytes.all.current", size_bytes}};
+}
+
 void DeviceExecutor::copy_in(const at::Tensor& destination, std::span<const std::byte> source) {
   if (!source.empty()) std::memcpy(destination.mutable_data_ptr(), source.data(), source.size());
 }

@@ -45,6 +45,8 @@ class DeviceExecutor : public InOrderExecutor {
   std::vector<std::byte> generator_state(std::uint64_t generator) override;
   void set_generator_state(std::uint64_t generator, std::span<const std::byte> state) override;
   void synchronize() override;
+  // What the session's storages are, where no allocator counts.
+  protocol::Numbers memory_statistics() override;
 
  protected:
   c10::Device device() const { return device_; }

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "core/executor/libtorch/executor_for_test.h"
 
@@ -26,6 +27,28 @@ TEST_F(LibtorchExecutorTest, Adds) {
   executor->free(id(4));
   EXPECT_FALSE(exists(id(4)));
   EXPECT_TRUE(exists(id(5)));
+}
+
+TEST_F(LibtorchExecutorTest, CountsItsStorages) {
+  const auto counted = [&] {
+    const protocol::Numbers numbers = executor->memory_statistics();
+    EXPECT_EQ(numbers.at("allocation.all.current"), numbers.at("active.all.current"));
+    EXPECT_EQ(numbers.at("allocated_bytes.all.current"), numbers.at("active_bytes.all.current"));
+    return std::pair(numbers.at("active.all.current"), numbers.at("active_bytes.all.current"));
+  };
+  EXPECT_EQ(counted(), std::pair(std::int64_t{0}, std::int64_t{0}));
+  define("aten::neg", "", {tensor(layout({3}))}, {fresh(layout({3}))});
+  store(id(1), Floats{1, 2, 3});
+  executor->call(0, Values(id(1), id(2)));
+  EXPECT_EQ(counted(), std::pair(std::int64_t{2}, std::int64_t{24}));
+  executor->resize(id(2), id(3), 100);
+  EXPECT_EQ(counted(), std::pair(std::int64_t{2}, std::int64_t{112}));
+  executor->rename(id(3), id(4));
+  executor->free(id(1));
+  EXPECT_EQ(counted(), std::pair(std::int64_t{1}, std::int64_t{100}));
+  EXPECT_THROW(executor->call(0, Values(id(1), id(5))), ExecutorError);
+  executor->free(id(4));
+  EXPECT_EQ(counted(), std::pair(std::int64_t{0}, std::int64_t{0}));
 }
 
 TEST_F(LibtorchExecutorTest, TakesVaryingNumbersInPlace) {

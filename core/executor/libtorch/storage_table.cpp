@@ -124,6 +124,14 @@ void StorageTable::forget_tensors(TensorId id) {
   found->second = Entry{make_bytes(storage, 0, storage.nbytes()), at::Tensor()};
 }
 
+std::uint64_t StorageTable::size_bytes() const {
+  std::uint64_t sum = 0;
+  for (const auto& [id, entry] : entries_) {
+    sum += entry.first.unsafeGetTensorImpl()->unsafe_storage().nbytes();
+  }
+  return sum;
+}
+
 StorageTable::Entry& StorageTable::find(TensorId id) {
   const auto found = entries_.find(id);
   if (found == entries_.end()) throw_unknown(id);

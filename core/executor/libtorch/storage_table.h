@@ -48,6 +48,8 @@ class StorageTable {
   void forget_tensors(TensorId id);
 
   std::size_t size() const { return entries_.size(); }
+  // Of all storages together. Looks at each of them.
+  std::uint64_t size_bytes() const;
 
  private:
   struct Entry {
