@@ -8,16 +8,18 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/core/stack.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
+#include <ATen/ops/empty_strided.h>
 #include <ATen/ops/item.h>
 #include <c10/util/Exception.h>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "core/client/device.h"
 #include "core/client/errors.h"
 #include "core/client/native_operators.h"
+#include "core/client/pinned_memory.h"
 #include "core/client/run_operator.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
@@ -56,56 +58,89 @@ void check_dtype(const at::Tensor& tensor) {
       " can't be copied to a remote device");
 }
 
-void write(const at::Tensor& source, const at::Tensor& destination) {
+// hold is what keeps the source's memory if nobody waits, or null.
+void write(const at::Tensor& source, const at::Tensor& destination,
+           const std::shared_ptr<void>& hold) {
   Device& device = device_of(destination.device());
   const std::span bytes(static_cast<const std::byte*>(source.const_data_ptr()), source.nbytes());
+  const session::TensorId id = id_of(destination.storage());
+  const std::uint32_t stream = current_stream(device.index());
   with_torch_errors(device.index(), [&] {
-    device.session().write(id_of(destination.storage()), offset_bytes(destination), bytes,
-                           current_stream(device.index()));
+    if (hold != nullptr) {
+      device.session().write_later(id, offset_bytes(destination), bytes, hold, stream);
+    } else {
+      device.session().write(id, offset_bytes(destination), bytes, stream);
+    }
   });
 }
 
-void read(const at::Tensor& source, const at::Tensor& destination) {
+// hold as above, of the destination's memory. All that the two cover is read, whatever the layout.
+void read(const at::Tensor& source, const at::Tensor& destination,
+          const std::shared_ptr<void>& hold) {
   Device& device = device_of(source.device());
   const std::span bytes(static_cast<std::byte*>(destination.mutable_data_ptr()),
                         destination.nbytes());
+  const session::TensorId id = id_of(source.storage());
+  const std::uint32_t stream = current_stream(device.index());
   with_torch_errors(device.index(), [&] {
-    device.session().read(id_of(source.storage()), offset_bytes(source), bytes,
-                          current_stream(device.index()));
+    if (hold != nullptr) {
+      device.session().read_later(id, offset_bytes(source), bytes, hold, stream);
+    } else {
+      device.session().read(id, offset_bytes(source), bytes, stream);
+    }
   });
 }
 
-void upload(const at::Tensor& source, const at::Tensor& destination) {
+void upload(const at::Tensor& source, const at::Tensor& destination, bool non_blocking) {
   check_dtype(source);
   if (source.numel() == 0) return;
   const at::Tensor plain = source.resolve_conj().resolve_neg().contiguous();
+  const auto hold = non_blocking ? hold_pinned(plain.storage()) : nullptr;
   if (is_plain(destination) && source.scalar_type() == destination.scalar_type() &&
       source.sizes() == destination.sizes()) {
-    return write(plain, destination);
+    return write(plain, destination, hold);
   }
   const at::Tensor staged = empty_plain(source, source.scalar_type(), destination.device());
-  write(plain, staged);
+  write(plain, staged, hold);
   copy_on_device(staged, destination);
 }
 
-void download(const at::Tensor& source, const at::Tensor& destination) {
+// Whether the tensor covers each of its bytes once, so that they can be read as one run.
+bool is_dense(const at::Tensor& tensor) {
+  return tensor.is_non_overlapping_and_dense() && !tensor.is_conj() && !tensor.is_neg();
+}
+
+// Of the same shape.
+bool has_layout_of(const at::Tensor& source, const at::Tensor& destination) {
+  if (source.scalar_type() != destination.scalar_type() || source.is_conj() || source.is_neg())
+    return false;
+  return source.strides() == destination.strides() ||
+         (source.is_contiguous() && destination.is_contiguous());
+}
+
+void download(const at::Tensor& source, const at::Tensor& destination, bool non_blocking) {
+  if (destination.numel() == 0) return;
+  if (!is_dense(destination) || source.sizes() != destination.sizes()) {
+    const at::Tensor local = empty_plain(source, destination.scalar_type(), c10::Device(c10::kCPU));
+    download(source, local, /*non_blocking=*/false);
+    at::Tensor target = destination;
+    target.copy_(local);
+    return;
+  }
   at::Tensor staged = source;
-  if (!is_plain(source) || source.scalar_type() != destination.scalar_type()) {
-    staged = empty_plain(source, destination.scalar_type(), source.device());
+  if (!has_layout_of(source, destination)) {
+    staged =
+        at::empty_strided(destination.sizes(), destination.strides(),
+                          at::TensorOptions().dtype(destination.dtype()).device(source.device()));
     copy_on_device(source, staged);
   }
-  if (source.numel() == 0) return;
-  if (is_plain(destination) && source.sizes() == destination.sizes())
-    return read(staged, destination);
-  const at::Tensor local = empty_plain(source, destination.scalar_type(), c10::Device(c10::kCPU));
-  read(staged, local);
-  at::Tensor target = destination;
-  target.copy_(local);
+  read(staged, destination, non_blocking ? hold_pinned(destination.storage()) : nullptr);
 }
 
 }  // namespace
 
-at::Tensor copy_from(const at::Tensor& self, const at::Tensor& destination, bool /*non_blocking*/) {
+at::Tensor copy_from(const at::Tensor& self, const at::Tensor& destination, bool non_blocking) {
+  non_blocking = non_blocking && !is_synchronous();
   at::infer_size(self.sizes(), destination.sizes());  // the same error as any broadcast
   TORCH_CHECK(at::infer_size(self.sizes(), destination.sizes()) == destination.sizes().vec(),
               "output with shape ", destination.sizes(), " doesn't match the broadcast shape ",
@@ -113,18 +148,18 @@ at::Tensor copy_from(const at::Tensor& self, const at::Tensor& destination, bool
   if (!is_remote(self)) {
     TORCH_CHECK(self.device().is_cpu(), "copy from ", self.device(), " to ", destination.device(),
                 " goes through CPU: use .cpu() first");
-    upload(self, destination);
+    upload(self, destination, non_blocking);
   } else if (!is_remote(destination)) {
     TORCH_CHECK(destination.device().is_cpu(), "copy from ", self.device(), " to ",
                 destination.device(), " goes through CPU: use .cpu() first");
-    download(self, destination);
+    download(self, destination, non_blocking);
   } else if (self.device() == destination.device()) {
     copy_on_device(self, destination);
   } else {
     // Two executors don't know each other; the bytes go through here.
     const at::Tensor local = empty_plain(self, self.scalar_type(), c10::Device(c10::kCPU));
-    download(self, local);
-    upload(local, destination);
+    download(self, local, /*non_blocking=*/false);
+    upload(local, destination, /*non_blocking=*/false);
   }
   return destination;
 }
@@ -137,7 +172,7 @@ at::Tensor copy_from_and_resize(const at::Tensor& self, const at::Tensor& destin
 
 at::Scalar local_scalar_dense(const at::Tensor& self) {
   const at::Tensor local = at::detail::empty_cpu(self.sizes(), self.scalar_type());
-  download(self, local);
+  download(self, local, /*non_blocking=*/false);
   return local.item();
 }
 

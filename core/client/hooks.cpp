@@ -5,7 +5,6 @@
 #include "core/client/hooks.h"
 
 #include <ATen/detail/PrivateUse1HooksInterface.h>
-#include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/util/Exception.h>
 #include <cstddef>
@@ -14,6 +13,7 @@
 #include "core/client/device.h"
 #include "core/client/errors.h"
 #include "core/client/generator.h"
+#include "core/client/pinned_memory.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
 
@@ -125,9 +125,8 @@ class Hooks final : public at::PrivateUse1HooksInterface {
     return make_remote_generator(index < 0 ? current_device_index() : index);
   }
 
-  // Copies are staged anyway, so page-locked memory would gain nothing: any CPU memory serves.
-  at::Allocator* getPinnedMemoryAllocator() const override { return c10::GetCPUAllocator(); }
-  bool isPinnedPtr(const void*) const override { return false; }
+  at::Allocator* getPinnedMemoryAllocator() const override { return pinned_allocator(); }
+  bool isPinnedPtr(const void* address) const override { return is_pinned(address); }
 
   void resizePrivateUse1Bytes(const c10::Storage& storage, std::size_t size_bytes) const override {
     resize_storage(*storage.unsafeGetStorageImpl(), size_bytes);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <functional>
+#include <memory>
 #include <utility>
 
 #include "core/protocol/bytes.h"
@@ -73,6 +75,7 @@ void Session::release() noexcept {
   Lock lock(mutex_);
   received_.wait(lock, [this] { return !somebody_receives_; });
   link_.release();
+  later_.clear();
   locations_ = {};
   batch_ = {};
 }
@@ -126,6 +129,13 @@ void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std
     batch_.write(id, offset_bytes, source);
     return;
   }
+  write_parts(id, offset_bytes, source, stream, transport::make_frame);
+}
+
+template <typename MakeFrame>
+void Session::write_parts(TensorId id, std::uint64_t offset_bytes,
+                          std::span<const std::byte> source, std::uint32_t stream,
+                          MakeFrame make_frame) {
   for (std::uint64_t done = 0; done < source.size();) {
     const Turn turn = this->turn(stream);
     const std::uint64_t room = protocol::kPayloadFrameSizeBytes * 16;
@@ -135,12 +145,52 @@ void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std
     for (std::size_t at = 0; at < part.size(); at += protocol::kPayloadFrameSizeBytes, ++frames) {
       const auto frame =
           part.subspan(at, std::min(protocol::kPayloadFrameSizeBytes, part.size() - at));
-      payload_.push_back(transport::make_frame(frame));
+      payload_.push_back(make_frame(frame));
     }
     payload_size_bytes_ += part.size();
     batch_.write_frames(id, offset_bytes + done, part.size(), frames);
     done += part.size();
   }
+}
+
+// ---- without waiting ----
+
+void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
+                         std::shared_ptr<void> hold, std::uint32_t stream) {
+  for (std::uint64_t done = 0; done < destination.size();) {
+    const std::uint64_t size_bytes =
+        std::min<std::uint64_t>(destination.size() - done, kReadSizeBytesMax);
+    Turn turn = this->turn(stream);
+    wait_for_room_to_read(turn.lock_, size_bytes);
+    use_stream(stream);  // another thread may have had its turn
+    const Token token = expect_later(destination.subspan(done, size_bytes),
+                                     [this, size_bytes, hold](const Pending& pending) {
+                                       read_later_size_bytes_ -= size_bytes;
+                                       if (pending.failure) note_unseen(*pending.failure);
+                                     });
+    read_later_size_bytes_ += size_bytes;
+    batch_.read(token, id, offset_bytes + done, size_bytes);
+    flush();  // so that it is on its way while the program does something else
+    done += size_bytes;
+  }
+}
+
+void Session::write_later(TensorId id, std::uint64_t offset_bytes,
+                          std::span<const std::byte> source, const std::shared_ptr<void>& hold,
+                          std::uint32_t stream) {
+  if (source.size() <= kInlineSizeBytesMax) return write(id, offset_bytes, source, stream);
+  write_parts(id, offset_bytes, source, stream, [&](std::span<const std::byte> bytes) {
+    return transport::borrow_frame(bytes, hold);
+  });
+}
+
+protocol::Token Session::expect_later(std::span<std::byte> destination,
+                                      std::function<void(Pending&)> when_done) {
+  auto pending = std::make_unique<Pending>(*this, destination);
+  pending->when_done = std::move(when_done);
+  const Token token = pending->token;
+  later_.emplace(token, std::move(pending));
+  return token;
 }
 
 void Session::synchronize() {
@@ -150,6 +200,14 @@ void Session::synchronize() {
   batch_.synchronize(pending.token);
   wait_for_reply(lock, pending);
   raise_unseen();
+}
+
+void Session::settle() {
+  Lock lock(mutex_);
+  check_alive();
+  Pending pending(*this);
+  batch_.synchronize(pending.token);
+  wait_for_reply(lock, pending);
 }
 
 void Session::add_observer(std::unique_ptr<SessionObserver> observer) {

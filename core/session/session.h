@@ -87,9 +87,21 @@ class Session {
   void write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
              std::uint32_t stream = 0);
 
+  // The same without waiting, and without a copy of the bytes here. Whatever waits for the executor
+  // after this call (synchronize, synchronize_event, query_event, another read) returns after
+  // destination was written or source was taken. Until then the memory has to stay as it is, which
+  // is what hold is for: its last copy is dropped afterwards, on any thread and under any lock. A
+  // read that fails is told by the next synchronize. Both wait while too much is in flight.
+  void read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
+                  std::shared_ptr<void> hold, std::uint32_t stream = 0);
+  void write_later(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
+                   const std::shared_ptr<void>& hold, std::uint32_t stream = 0);
+
   // Waits until everything is executed, on all streams; throws the first failure that nobody has
   // seen yet.
   void synchronize();
+  // The same, but failures are left for whoever asks next.
+  void settle();
 
   // Events have the caller's numbers. Never waits and never throws.
   void free_event(EventId event) noexcept;
@@ -122,8 +134,14 @@ class Session {
   void wait_for_room(Lock& lock);
   void wait_for_reply(Lock& lock, Pending& pending);
   void wait_for_the_rest(Lock& lock);
+  void wait_for_room_to_read(Lock& lock, std::uint64_t size_bytes);
+  template <typename MakeFrame>
+  void write_parts(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
+                   std::uint32_t stream, MakeFrame make_frame);
   template <typename Append>
   void request(Pending& pending, Lock& lock, Append append);
+  protocol::Token expect_later(std::span<std::byte> destination,
+                               std::function<void(Pending&)> when_done);
   template <typename Append>
   void append_quietly(Append append) noexcept;
   void use_stream(std::uint32_t stream);
@@ -139,6 +157,7 @@ class Session {
   void release_storage(TensorId id, std::uint64_t size_bytes) noexcept;
   void keep_location(std::uint64_t operation);
   std::uint32_t location_of(std::uint64_t operation) const;
+  void note_unseen(const protocol::Failure& failure);
   [[noreturn]] void raise(const protocol::Failure& failure);
   void raise_unseen();
 
@@ -161,6 +180,9 @@ class Session {
 
   protocol::Token next_token_ = 0;
   std::unordered_map<protocol::Token, Pending*> pending_;
+  // Those that no thread waits for.
+  std::unordered_map<protocol::Token, std::unique_ptr<Pending>> later_;
+  std::uint64_t read_later_size_bytes_ = 0;  // asked for, and not yet here
   // First ids of described outputs that nobody waits for any more, by the description's token.
   std::unordered_map<protocol::Token, TensorId> abandoned_outputs_;
   std::deque<protocol::Failure> unseen_failures_;
@@ -208,7 +230,15 @@ class Session::Turn {
   void set_generator_state(std::uint64_t generator, std::span<const std::byte> state);
   void record_event(EventId event, bool with_time);
   void wait_event(EventId event);
+  void free_event(EventId event);
   void record_stream(TensorId id, std::uint32_t stream);
+
+  // Asks for the milliseconds from each event to the one behind it, without waiting: result(i) says
+  // how many there are between events[i] and events[i + 1], NaN where the executor can't tell. The
+  // executor first waits for those of completed. result is called in order, under the session's
+  // lock, before any later wait for the executor returns.
+  void measure(std::span<const EventId> events, std::span<const EventId> completed,
+               std::function<void(std::size_t index, double time_ms)> result);
 
   // A call whose outputs only the executor can describe: waits for the description, without the
   // lock, which ends this turn. The outputs that are tensors have the ids provisional_id, + 1, ...

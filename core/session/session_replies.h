@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <optional>
 #include <span>
 #include <utility>
@@ -29,7 +30,8 @@ inline constexpr std::chrono::milliseconds kSessionWaitSlice{
     100};                                              // how often a wait looks for Ctrl-C
 inline constexpr std::size_t kFailuresKeptMax = 4096;  // a program that fails in a loop stays small
 
-// A reply that somebody waits for. Lives on the waiter's stack, known under its token.
+// A reply that is expected, known under its token. Lives on the stack of the thread that waits, or
+// in later_ where none does.
 struct Session::Pending {
   Pending(Session& owner, std::span<std::byte> bytes = {})
       : session(owner), token(owner.next_token_++), destination(bytes) {
@@ -47,6 +49,7 @@ struct Session::Pending {
   std::vector<std::byte> state;
   protocol::Numbers numbers;
   std::optional<Failure> failure;
+  std::function<void(Pending&)> when_done;  // for those in later_, which it ends
 };
 
 // Gives the replies of one message to those who wait for them.
@@ -65,6 +68,7 @@ class Session::Replies final : public protocol::ReplyHandler {
     if (pending == nullptr) return;
     check_size(*pending, bytes.size());
     std::ranges::copy(bytes, pending->destination.begin());
+    settle(*pending);
   }
   void byte_frames(Token token, std::uint64_t size_bytes, std::uint32_t frames) override {
     Pending* pending = finish(token);
@@ -82,10 +86,12 @@ class Session::Replies final : public protocol::ReplyHandler {
       position += frame.size();
     }
     if (position != size_bytes) throw protocol::ProtocolError("payload frames are too short");
+    if (pending != nullptr) settle(*pending);
   }
   void outputs(Token token, std::vector<protocol::DescribedOutput> outputs) override {
     if (Pending* pending = finish(token)) {
       pending->outputs = std::move(outputs);
+      settle(*pending);
       return;
     }
     const auto abandoned = session_.abandoned_outputs_.extract(token);
@@ -98,11 +104,16 @@ class Session::Replies final : public protocol::ReplyHandler {
   void generator_state(Token token, std::span<const std::byte> state) override {
     if (Pending* pending = finish(token)) pending->state.assign(state.begin(), state.end());
   }
-  void synchronized(Token token) override { finish(token); }
+  void synchronized(Token token) override {
+    if (Pending* pending = finish(token)) settle(*pending);
+  }
   void failed(Token token, Failure failure) override {
     session_.keep_location(failure.operation);
     session_.abandoned_outputs_.erase(token);
-    if (Pending* pending = finish(token)) pending->failure = std::move(failure);
+    if (Pending* pending = finish(token)) {
+      pending->failure = std::move(failure);
+      settle(*pending);
+    }
   }
   void numbers(Token token, protocol::Numbers numbers) override {
     if (Pending* pending = finish(token)) pending->numbers = std::move(numbers);
@@ -115,6 +126,12 @@ class Session::Replies final : public protocol::ReplyHandler {
     if (found == session_.pending_.end()) return nullptr;
     found->second->done = true;
     return found->second;
+  }
+  // Once all of a reply is where it belongs.
+  void settle(Pending& pending) {
+    if (!pending.when_done) return;
+    pending.when_done(pending);
+    session_.later_.erase(pending.token);
   }
   static void check_size(const Pending& pending, std::uint64_t size_bytes) {
     if (pending.destination.size() != size_bytes)

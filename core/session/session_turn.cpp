@@ -3,10 +3,13 @@
 //
 // What a thread does while it holds a turn, and what becomes of storages and failures.
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -67,13 +70,25 @@ std::uint32_t Session::location_of(std::uint64_t operation) const {
   return found == failed_locations_.end() ? 0 : found->second;
 }
 
+namespace {
+
+bool is_same(const Failure& one, const Failure& other) {
+  // Failures of what is no operation, a seed or a write, all have the number 0.
+  return one.operation == other.operation && (one.operation != 0 || one.message == other.message);
+}
+
+}  // namespace
+
+// One that the next synchronize has to tell, though it may have been told before.
+void Session::note_unseen(const Failure& failure) {
+  const bool known = std::ranges::any_of(
+      unseen_failures_, [&](const Failure& unseen) { return is_same(unseen, failure); });
+  if (!known && unseen_failures_.size() < kFailuresKeptMax) unseen_failures_.push_back(failure);
+}
+
 // A failure that somebody has been told of is not told again by the next synchronize.
 void Session::raise(const Failure& failure) {
-  std::erase_if(unseen_failures_, [&](const Failure& unseen) {
-    // Failures of what is no operation, a seed or a write, all have the number 0.
-    return unseen.operation == failure.operation &&
-           (failure.operation != 0 || unseen.message == failure.message);
-  });
+  std::erase_if(unseen_failures_, [&](const Failure& unseen) { return is_same(unseen, failure); });
   throw OperationError(failure, location_of(failure.operation));
 }
 
@@ -164,6 +179,23 @@ void Session::Turn::record_event(EventId event, bool with_time) {
 }
 
 void Session::Turn::wait_event(EventId event) { session_->batch_.wait_event(event); }
+
+void Session::Turn::free_event(EventId event) { session_->batch_.free_event(event); }
+
+void Session::Turn::measure(std::span<const EventId> events, std::span<const EventId> completed,
+                            std::function<void(std::size_t index, double time_ms)> result) {
+  for (const EventId event : completed) {
+    session_->batch_.synchronize_event(session_->expect_later({}, [](const Pending&) {}), event);
+  }
+  const auto shared = std::make_shared<decltype(result)>(std::move(result));
+  for (std::size_t i = 0; i + 1 < events.size(); ++i) {
+    const Token token = session_->expect_later({}, [shared, i](const Pending& pending) {
+      const bool known = !pending.failure && pending.outputs.size() == 1;
+      (*shared)(i, known ? pending.outputs.front().number : std::nan(""));
+    });
+    session_->batch_.elapsed_time(token, events[i], events[i + 1]);
+  }
+}
 
 void Session::Turn::record_stream(TensorId id, std::uint32_t stream) {
   session_->batch_.record_stream(id, stream);

@@ -77,6 +77,19 @@ void Session::wait_until(Lock& lock, Done done) {
   lock.lock();
 }
 
+// Bounds what the executor keeps ready for a client that does not take it.
+void Session::wait_for_room_to_read(Lock& lock, std::uint64_t size_bytes) {
+  const protocol::Limits& limits = link_.welcome().limits;
+  const auto has_room_to_read = [&] {
+    return later_.empty() || (read_later_size_bytes_ + size_bytes <= limits.bytes_in_flight_max &&
+                              later_.size() < limits.operations_in_flight_max);
+  };
+  if (has_room_to_read()) return;
+  flush();
+  wait_until(lock, has_room_to_read);
+  check_alive();
+}
+
 void Session::wait_slice(Lock& lock) {
   if (somebody_receives_) {
     received_.wait_for(lock, kSessionWaitSlice);
@@ -106,6 +119,7 @@ void Session::end_session(const std::string& reason) {
   ended_ = reason;
   batch_.clear();
   payload_.clear();
+  later_.clear();
   received_.notify_all();
   link_.channel().wake();
 }
@@ -187,7 +201,8 @@ void Session::keep() {
     } catch (const std::exception& error) {
       end_session(error.what());
     }
-    const bool active = flushes_ != flushes_seen || !batch_.empty() || !link_.window().empty();
+    const bool active =
+        flushes_ != flushes_seen || !batch_.empty() || !link_.window().empty() || !later_.empty();
     idle_ticks = active ? 0 : idle_ticks + 1;
     flushes_seen = flushes_;
     size_seen = batch_.size_bytes();

@@ -3,6 +3,7 @@
 #include "core/transport/message.h"
 
 #include <cerrno>
+#include <memory>
 #include <utility>
 
 #include "core/protocol/bytes.h"
@@ -53,6 +54,20 @@ std::size_t Message::size_bytes() const {
 
 zmq::message_t make_frame(std::span<const std::byte> bytes) {
   return zmq::message_t(bytes.data(), bytes.size());
+}
+
+zmq::message_t borrow_frame(std::span<const std::byte> bytes, std::shared_ptr<void> hold) {
+  using Hold = std::shared_ptr<void>;
+  auto kept = std::make_unique<Hold>(std::move(hold));
+  // ZeroMQ only reads what it sends, though it takes a pointer to non-const.
+  auto* data =
+      const_cast<std::byte*>(bytes.data());  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+  const auto release = [](void* /*data*/, void* hint) {
+    const std::unique_ptr<Hold> dropped(static_cast<Hold*>(hint));
+  };
+  zmq::message_t frame(data, bytes.size(), release, kept.get());
+  static_cast<void>(kept.release());  // the frame's from here on
+  return frame;
 }
 
 Message make_message(const protocol::Envelope& envelope, std::span<const std::byte> body) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -32,6 +33,10 @@ inline std::span<const std::byte> bytes_of(const zmq::message_t& frame) {
 
 // A frame that holds a copy of bytes.
 zmq::message_t make_frame(std::span<const std::byte> bytes);
+
+// A frame that is the bytes themselves. They have to stay, unchanged, until the last copy of hold
+// is dropped, which may be on one of ZeroMQ's threads.
+zmq::message_t borrow_frame(std::span<const std::byte> bytes, std::shared_ptr<void> hold);
 
 // A message of a body alone.
 Message make_message(const protocol::Envelope& envelope, std::span<const std::byte> body);

@@ -6,6 +6,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <memory>
 #include <string>
 
 #include "core/protocol/bytes.h"
@@ -60,6 +61,24 @@ TEST_F(MessageTest, ComesBackWithItsFrames) {
   EXPECT_EQ(back.payload(0).data(), message.payload(0).data()) << "inproc shares the bytes";
   EXPECT_EQ(back.payload(1).size(), 0u);
   EXPECT_FALSE(receive(receiver_, back));
+}
+
+TEST_F(MessageTest, ABorrowedFrameHoldsItsBytes) {
+  auto bytes = std::make_shared<std::string>("borrowed");
+  const std::weak_ptr<std::string> weak = bytes;
+  {
+    Message message = make_message({.kind = MessageKind::kReplies}, bytes_of_text("body"));
+    message.frames.push_back(borrow_frame(bytes_of_text(*bytes), bytes));
+    EXPECT_EQ(static_cast<const void*>(message.payload(0).data()), bytes->data());
+    send(sender_, message);
+    bytes.reset();
+  }
+  Message received;
+  ASSERT_TRUE(receive(receiver_, received));
+  EXPECT_FALSE(weak.expired());
+  EXPECT_EQ(bytes_of(received.frames.at(1)).size(), 8u);
+  received.frames.clear();
+  EXPECT_TRUE(weak.expired());
 }
 
 TEST_F(MessageTest, AnEnvelopeAloneIsAMessage) {
