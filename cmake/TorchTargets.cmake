@@ -33,6 +33,10 @@ torch_remote_library(torch_remote_libtorch_executor FOLDER core/executor/libtorc
 torch_remote_library(torch_remote_client OBJECT FOLDER core/client SOURCES ${generated}
   LINK torch_remote_session torch_remote::torch)
 
+# Kineto's headers include one another by their bare names, and use fmt, which no library of torch's gives away.
+set_source_files_properties(core/client/kineto_profiler.cpp PROPERTIES
+  COMPILE_OPTIONS "-isystem${TORCH_INCLUDE_DIR}/kineto" COMPILE_DEFINITIONS FMT_HEADER_ONLY)
+
 torch_remote_programs(libtorch_executor FOLDER core/executor/libtorch ONE_PROCESS PCH torch_remote_precompiled
   LINK torch_remote_libtorch_executor torch_remote_emulator)
 torch_remote_programs(client FOLDER core/client ONE_PROCESS PCH torch_remote_precompiled

@@ -20,7 +20,9 @@
 #include "core/client/errors.h"
 #include "core/client/native_operators.h"
 #include "core/client/pinned_memory.h"
+#include "core/client/recording.h"
 #include "core/client/run_operator.h"
+#include "core/client/source_location.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
 #include "core/protocol/tensor_layout.h"
@@ -58,6 +60,26 @@ void check_dtype(const at::Tensor& tensor) {
       " can't be copied to a remote device");
 }
 
+// Calls copy, which takes turns of its own, between two marks where a profile is taken.
+template <typename Copy>
+void record_copy(Device& device, RecordedOperation::Kind kind, const char* name,
+                 std::uint64_t size_bytes, Copy copy) {
+  prepare_recording(device);
+  OperationMark mark(device);
+  if (mark) {
+    auto turn = turn_of(device);
+    mark.begin(turn);
+  }
+  copy();
+  if (mark) {
+    auto turn = turn_of(device);
+    mark.end(turn, {.kind = kind,
+                    .name = name,
+                    .size_bytes = size_bytes,
+                    .location = capture_source_location()});
+  }
+}
+
 // hold is what keeps the source's memory if nobody waits, or null.
 void write(const at::Tensor& source, const at::Tensor& destination,
            const std::shared_ptr<void>& hold) {
@@ -65,12 +87,17 @@ void write(const at::Tensor& source, const at::Tensor& destination,
   const std::span bytes(static_cast<const std::byte*>(source.const_data_ptr()), source.nbytes());
   const session::TensorId id = id_of(destination.storage());
   const std::uint32_t stream = current_stream(device.index());
-  with_torch_errors(device.index(), [&] {
+  const auto copy = [&] {
     if (hold != nullptr) {
       device.session().write_later(id, offset_bytes(destination), bytes, hold, stream);
     } else {
       device.session().write(id, offset_bytes(destination), bytes, stream);
     }
+  };
+  const char* name =
+      hold == nullptr ? "Memcpy HtoD (Pageable -> Device)" : "Memcpy HtoD (Pinned -> Device)";
+  with_torch_errors(device.index(), [&] {
+    record_copy(device, RecordedOperation::Kind::kCopyToDevice, name, bytes.size(), copy);
   });
 }
 
@@ -82,12 +109,17 @@ void read(const at::Tensor& source, const at::Tensor& destination,
                         destination.nbytes());
   const session::TensorId id = id_of(source.storage());
   const std::uint32_t stream = current_stream(device.index());
-  with_torch_errors(device.index(), [&] {
+  const auto copy = [&] {
     if (hold != nullptr) {
       device.session().read_later(id, offset_bytes(source), bytes, hold, stream);
     } else {
       device.session().read(id, offset_bytes(source), bytes, stream);
     }
+  };
+  const char* name =
+      hold == nullptr ? "Memcpy DtoH (Device -> Pageable)" : "Memcpy DtoH (Device -> Pinned)";
+  with_torch_errors(device.index(), [&] {
+    record_copy(device, RecordedOperation::Kind::kCopyFromDevice, name, bytes.size(), copy);
   });
 }
 

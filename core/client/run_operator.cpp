@@ -22,6 +22,7 @@
 #include "core/client/inference.h"
 #include "core/client/learned_layouts.h"
 #include "core/client/out_arguments.h"
+#include "core/client/recording.h"
 #include "core/client/source_location.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
@@ -48,6 +49,7 @@ class Call {
   // The results in order. Empty when arguments had to be resized first: then encode anew.
   std::optional<std::vector<c10::IValue>> run() {
     const std::uint32_t location = capture_source_location();
+    prepare_recording(*device_);
     Session::Turn turn = turn_of(*device_);
     if (const auto number = device_->plan_table().find(encoded_.plan_key(), encoded_.hash)) {
       const Plan plan = device_->plan(*number);
@@ -112,12 +114,21 @@ class Call {
                                 std::uint32_t location) {
     if (plan->describes_outputs) return describe(std::move(turn), number, location);
     c10::SmallVector<TensorId, 4> ids;
+    OperationMark mark(*device_);
     {
       Session::Turn held = std::move(turn);  // ends before tensors are made
       acquire_outputs(held, *plan, ids);
+      if (mark) [[unlikely]]
+        mark.begin(held);
       held.call(number, location, encoded_.value_bytes());
+      if (mark) [[unlikely]]
+        mark.end(held, recorded(location));
     }
     return make_results(*plan, ids);
+  }
+
+  RecordedOperation recorded(std::uint32_t location) const {
+    return {.name = record_.full_name(), .location = location};
   }
 
   void acquire_outputs(Session::Turn& turn, const ClientPlan& plan,
@@ -212,8 +223,15 @@ class Call {
   // The executor says what the results are; they then get ids that fit their sizes.
   std::vector<c10::IValue> describe(Session::Turn turn, std::uint32_t number,
                                     std::uint32_t location) {
+    OperationMark mark(*device_);
+    Session::Turn held = std::move(turn);
+    if (mark) mark.begin(held);
     const auto described =
-        std::move(turn).call_and_describe(number, location, encoded_.value_bytes());
+        std::move(held).call_and_describe(number, location, encoded_.value_bytes());
+    if (mark) {
+      Session::Turn after = turn_of(*device_);
+      mark.end(after, recorded(location));
+    }
     return DescribedResults(*this, described).take();
   }
 

@@ -15,8 +15,6 @@ using protocol::kStreamsPerPriority;
 
 namespace {
 
-// Never the same twice in a process, so that an event of a stopped device can't be taken for one
-// of the device that has its index now.
 std::atomic<protocol::EventId> next_event_id{1};
 
 // By device and priority.
@@ -98,6 +96,8 @@ void record_storage(std::uint64_t id, const c10::Device& where, const c10::Strea
 
 // ---- events ----
 
+protocol::EventId new_event_id() { return next_event_id++; }
+
 Event::Event(const void* kept) : bits_(reinterpret_cast<std::uintptr_t>(kept)) {}
 
 void* Event::kept() const {
@@ -106,7 +106,7 @@ void* Event::kept() const {
 
 Event record_event(const void* kept, const c10::Stream& stream, bool with_time) {
   Device& device = device_of(stream.device());
-  const Event event = kept == nullptr ? Event(device.index(), next_event_id++) : Event(kept);
+  const Event event = kept == nullptr ? Event(device.index(), new_event_id()) : Event(kept);
   TORCH_CHECK(event.device_index() == device.index(), "an event of remote:", event.device_index(),
               " can't be recorded in a stream of remote:", device.index());
   with_torch_errors(device.index(), [&] {

@@ -43,6 +43,10 @@ bool query_stream(const c10::Stream& stream);
 // of the same device.
 void record_storage(std::uint64_t id, const c10::Device& where, const c10::Stream& stream);
 
+// A number for an event. Never the same twice in a process, so that an event of a stopped device
+// can't be taken for one of the device that has its index now.
+protocol::EventId new_event_id();
+
 // An event as PyTorch keeps it, in the place of a pointer: never null, never followed. It belongs
 // to the device of the stream in which it was recorded first.
 class Event {

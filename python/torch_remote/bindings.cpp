@@ -25,6 +25,7 @@
 #include "core/client/errors.h"
 #include "core/client/generator.h"
 #include "core/client/hooks.h"
+#include "core/client/profiler.h"
 #include "core/client/streams.h"
 #include "core/executor/in_process.h"
 #include "core/executor/libtorch/libtorch_executor.h"
@@ -298,6 +299,8 @@ void translate(std::exception_ptr error) {
 PYBIND11_MODULE(_C, module) {
   py::register_exception_translator(&translate);
   client::register_hooks();
+  client::register_kineto_profiler();
+  client::register_profiler_stubs();
   client::source_location_hooks = &interpreter_source_location_hooks();
   module.attr("__version__") = TORCH_REMOTE_VERSION;
   module.attr("torch_version") = TORCH_VERSION;

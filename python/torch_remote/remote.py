@@ -158,7 +158,12 @@ class device:  # noqa: N801 (as torch.cuda.device)
 
 
 def synchronize(device: _DeviceArgument = None) -> None:
-    """Waits until a device has done everything; raises the first error that nobody has seen yet."""
+    """Waits until a device has done everything; raises the first error that nobody has seen yet.
+
+    Without an argument and without any device there is nothing to wait for.
+    """
+    if device is None and device_count() == 0:
+        return
     ensure_loaded().synchronize(device_index(device))
 
 
