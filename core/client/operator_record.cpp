@@ -138,6 +138,9 @@ void OperatorRecord::read_arguments() {
     arguments_.push_back({.argument_class = class_of(argument.type()),
                           .written = alias != nullptr && alias->isWrite(),
                           .number_is_fixed = numbers_decide});
+    const ArgumentTraits& traits = arguments_.back();
+    writes_lists_ =
+        writes_lists_ || (traits.written && traits.argument_class == ArgumentClass::kTensorList);
   }
 }
 

@@ -59,6 +59,8 @@ class OperatorRecord {
   bool describes_outputs() const { return describes_outputs_; }
   // Whether a result is none of the arguments.
   bool makes_something() const;
+  // Whether a list of tensors is written: PyTorch leaves their version counters to the kernel.
+  bool writes_lists() const { return writes_lists_; }
   bool needs_no_inference() const { return needs_no_inference_; }
   bool uploads_indices() const {
     return uploads_indices_;
@@ -94,6 +96,7 @@ class OperatorRecord {
   std::vector<ReturnTraits> returns_;
   bool is_view_ = false;
   bool describes_outputs_ = false;
+  bool writes_lists_ = false;
   bool needs_no_inference_ = false;
   bool uploads_indices_ = false;
   std::optional<c10::OperatorHandle> functional_;

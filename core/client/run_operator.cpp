@@ -353,6 +353,17 @@ void upload_indices(torch::jit::Stack& stack, std::size_t first) {
   if (any) stack[first + 1] = std::move(indices);
 }
 
+// Autograd has to see that what it kept was changed. For single tensors PyTorch does it itself.
+void bump_versions_of_lists(const OperatorRecord& record, Arguments arguments) {
+  for (std::size_t i = 0; i < arguments.size(); ++i) {
+    const ArgumentTraits& traits = record.arguments()[i];
+    if (!traits.written || traits.argument_class != ArgumentClass::kTensorList) continue;
+    for (const c10::IValue& element : arguments[i].toListRef()) {
+      if (element.isTensor()) element.toTensor().unsafeGetTensorImpl()->bump_version();
+    }
+  }
+}
+
 std::vector<c10::IValue> run(const OperatorRecord& record, Arguments arguments) {
   if (record.functional() != nullptr) return run_functional(record, arguments);
   if (record.is_view()) return make_views(record, arguments);
@@ -380,7 +391,9 @@ void run_operator(const OperatorRecord& record, torch::jit::Stack* stack) {
     upload_indices(*stack, first);
   if (has_other_default_dtype()) [[unlikely]]
     say_default_dtype(record, *stack);
-  auto results = run(record, Arguments(stack->data() + first, count));
+  const Arguments arguments(stack->data() + first, count);
+  auto results = run(record, arguments);
+  if (record.writes_lists()) bump_versions_of_lists(record, arguments);
   torch::jit::drop(*stack, count);
   for (c10::IValue& result : results) stack->push_back(std::move(result));
 }

@@ -155,6 +155,31 @@ bool index_select(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
+// index_add(self, dim, index, source, alpha), index_reduce(self, dim, index, source, reduce, ...):
+// the meta functions look at the first row of both, where there may be none.
+bool has_no_row(Arguments arguments) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& source = arguments[3].toTensor();
+  std::int64_t dimension = arguments[1].toInt();
+  if (dimension < 0) dimension += self.dim();
+  if (dimension < 0 || dimension >= self.dim() || source.dim() != self.dim()) return false;
+  return self.size(dimension) == 0 || source.size(dimension) == 0;
+}
+
+bool index_add(Arguments arguments, ClientPlan& plan) {
+  if (!has_no_row(arguments)) return false;
+  const at::Tensor& self = arguments[0].toTensor();
+  add_contiguous(plan, self.sizes(), self.scalar_type());
+  return true;
+}
+
+bool index_add_in_place(Arguments arguments, ClientPlan& plan) {
+  if (!has_no_row(arguments)) return false;
+  at::assert_no_internal_overlap(arguments[0].toTensor());
+  add_first_argument(plan);
+  return true;
+}
+
 // mm(self, mat2), bmm(self, mat2), baddbmm(self, batch1, batch2, ...): only the check that the meta
 // functions leave to the kernels.
 bool check_matrix_product(Arguments arguments, ClientPlan& /*plan*/) {
@@ -239,7 +264,7 @@ bool grouped_product(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
-constexpr std::array<std::pair<std::string_view, ShapeRule>, 34> kRules = {{
+constexpr auto kRules = std::to_array<std::pair<std::string_view, ShapeRule>>({
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
     {"aten::native_dropout", &dropout},
@@ -259,6 +284,10 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 34> kRules = {{
     {"aten::_embedding_bag", &embedding_bag},
     {"aten::_embedding_bag_forward_only", &embedding_bag_forward_only},
     {"aten::index_select", &index_select},
+    {"aten::index_add", &index_add},
+    {"aten::index_add_", &index_add_in_place},
+    {"aten::index_reduce", &index_add},
+    {"aten::index_reduce_", &index_add_in_place},
     {"aten::normal_", &normal_in_place},
     {"aten::log_sigmoid_forward", &log_sigmoid},
     {"aten::relu", &relu},
@@ -274,7 +303,7 @@ constexpr std::array<std::pair<std::string_view, ShapeRule>, 34> kRules = {{
     {"aten::_thnn_fused_lstm_cell_backward_impl", &rules::lstm_cell_backward},
     {"aten::_scaled_dot_product_fused_attention_overrideable", &rules::attention},
     {"aten::_scaled_dot_product_fused_attention_overrideable_backward", &rules::attention_backward},
-}};
+});
 
 }  // namespace
 

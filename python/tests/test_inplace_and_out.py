@@ -246,6 +246,19 @@ def test_in_place_of_another_shape_or_dtype_raises(device: torch.device) -> None
     assert_same(x, torch.zeros(2))
 
 
+def test_lists_that_were_changed_are_noticed(device: torch.device) -> None:
+    leaf = torch.ones(3, device=device, requires_grad=True)
+    kept = leaf.exp()
+    kept.sum().backward(retain_graph=True)
+    torch._foreach_mul_([kept.detach()], 2.0)
+    assert kept._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        kept.sum().backward()
+    first, second = torch.zeros(2, 2, device=device), torch.zeros(2, device=device)
+    torch._foreach_copy_([first[0], second], [second + 1, second + 2])
+    assert (first._version, second._version) == (1, 1)
+
+
 def test_foreach(device: torch.device) -> None:
     def program(tensors: list[torch.Tensor]) -> list[Any]:
         a = [t.clone() for t in tensors]

@@ -366,6 +366,24 @@ def test_index_select(emulator: torch.device) -> None:
     check(lambda x, i: x.index_select(0, i), emulator, torch.tensor(3.0), torch.tensor([0]))
 
 
+@pytest.mark.parametrize("rows", [(3, 0), (0, 0)])
+def test_index_add_of_nothing(emulator: torch.device, rows: tuple[int, int]) -> None:
+    def calls(device: torch.device) -> list[torch.Tensor]:
+        self, source = torch.ones(rows[0], 2, device=device), torch.ones(rows[1], 2, device=device)
+        index = torch.empty(rows[1], dtype=torch.int64, device=device)
+        changed = self.clone().index_add_(0, index, source)
+        reduced = self.clone().index_reduce_(-2, index, source, "amax")
+        leaf = self.clone().requires_grad_()
+        leaf.index_select(0, index).sum().backward()
+        assert leaf.grad is not None
+        return [
+            *(changed, reduced, leaf.grad, self.index_add(0, index, source)),
+            self.t().index_reduce(1, index, source.t(), "mean"),
+        ]
+
+    assert_same(calls(emulator), calls(torch.device("cpu")))
+
+
 def test_dropout_keeps_layout_and_scale(emulator: torch.device) -> None:
     for layout in LAYOUTS:
         x = LAYOUTS[layout](torch.ones(20, 3, 5, 6))
