@@ -72,6 +72,8 @@ class Recorder:
         self.samples = 0
         self.failed = 0
         self.failures: list[Failure] = []
+        #: Source of a stand-alone program that shows the failure again, where the case itself knows one.
+        self.script = ""
 
     @contextlib.contextmanager
     def sample(self, label: str = "") -> Iterator[None]:

@@ -15,9 +15,16 @@ from torch_remote_conformance.target import Target
 #: Modules with a function cases(target).
 FAMILIES: tuple[str, ...] = (
     "torch_remote_conformance.executor_storages",
+    "torch_remote_conformance.memory",
+    "torch_remote_conformance.copies",
+    "torch_remote_conformance.views",
+    "torch_remote_conformance.programs",
     "torch_remote_conformance.operators",
     "torch_remote_conformance.modules",
     "torch_remote_conformance.optimizers",
+    "torch_remote_conformance.special",
+    "torch_remote_conformance.late_errors",
+    "torch_remote_conformance.leaks",
 )
 
 

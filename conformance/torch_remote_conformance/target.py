@@ -27,6 +27,8 @@ class Target:
     draws_as_cpu: bool
     #: What the executor says of itself, or torch of the device.
     description: dict[str, str] = field(default_factory=dict, compare=False)
+    #: How it was reached; None for one that was made otherwise.
+    address: "Address | None" = field(default=None, compare=False)
 
     @property
     def claims(self) -> str:
@@ -137,11 +139,11 @@ def opened(address: Address) -> Iterator[Target]:
     torch.set_num_threads(1)  # bits depend on the number of threads
     kind, _, rest = address.name.partition(":")
     if kind == "torch":
-        yield _torch_target(address.name, rest)
+        yield _torch_target(address, rest)
         return
     device = _made(address, rest)
     try:
-        yield _remote_target(address.name, device)
+        yield _remote_target(address, device)
     finally:
         import torch_remote
 
@@ -165,24 +167,34 @@ def _made(address: Address, gpu_type: str) -> torch.device:
     return torch_remote.emulate(gpu_type, num_threads=1)
 
 
-def _torch_target(name: str, text: str) -> Target:
+def _torch_target(address: Address, text: str) -> Target:
     try:
         device = torch.device(text)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"{name!r}: torch has no such device here: {error}") from None
+        raise ValueError(f"{address.name!r}: torch has no such device here: {error}") from None
     is_cpu = device.type == "cpu"
     return Target(
-        name, device, computes_as_cpu=is_cpu, draws_as_cpu=is_cpu, description={"device": text}
+        address.name,
+        device,
+        computes_as_cpu=is_cpu,
+        draws_as_cpu=is_cpu,
+        description={"device": text},
+        address=address,
     )
 
 
-def _remote_target(name: str, device: torch.device) -> Target:
+def _remote_target(address: Address, device: torch.device) -> Target:
     import torch_remote
 
     description = torch_remote.machine(device).description
     # With more threads some of its kernels round otherwise.
     on_cpu = description.get("device") == "cpu" and description.get("thread_count") == "1"
     return Target(
-        name, device, computes_as_cpu=on_cpu, draws_as_cpu=on_cpu, description=description
+        address.name,
+        device,
+        computes_as_cpu=on_cpu,
+        draws_as_cpu=on_cpu,
+        description=description,
+        address=address,
     )

@@ -132,7 +132,9 @@ def run_case(case: Case, target: Target, seed: int) -> Result:
         round(time.perf_counter() - start, 4),
         recorder.failures,
     )
-    if recorder.failures and case.reproduce is not None:
+    if recorder.failures and recorder.script:
+        result.script = recorder.script
+    elif recorder.failures and case.reproduce is not None:
         result.script = case.reproduce(target, seed, recorder.failures[0].sample)
     return result
 
