@@ -108,35 +108,53 @@ TEST_F(AcceleratorExecutorTest, ConvolvesThroughTheDevicesOwnOperator) {
       holds(id(3), at::convolution(input, weight, {}, {1, 1}, {1, 1}, {1, 1}, false, {0, 0}, 1)));
 }
 
-TEST_F(AcceleratorExecutorTest, AttendsAsTheFusedKernelDoes) {
-  const at::Tensor query = at::randn({1, 2, 5, 8}), key = at::randn({1, 2, 5, 8}),
-                   value = at::randn({1, 2, 5, 8}), gradient = at::randn({1, 2, 5, 8});
+// As many heads of the keys as of the queries, or one that all of them share.
+class AttentionTest : public AcceleratorExecutorTest,
+                      public testing::WithParamInterface<std::int64_t> {};
+
+INSTANTIATE_TEST_SUITE_P(KeyHeads, AttentionTest, testing::Values(2, 1));
+
+TEST_P(AttentionTest, AttendsAsTheFusedKernelDoes) {
+  const std::vector<std::int64_t> sizes{1, 2, 5, 8}, shared_sizes{1, GetParam(), 5, 8};
+  const at::Tensor query = at::randn(sizes), key = at::randn(shared_sizes),
+                   value = at::randn(shared_sizes), gradient = at::randn(sizes);
   store(id(1), query), store(id(2), key), store(id(3), value), store(id(4), gradient);
-  const TensorLayout q = layout({1, 2, 5, 8}), sums = layout({1, 2, 5});
+  const TensorLayout q = layout(sizes), k = layout(shared_sizes), sums = layout({1, 2, 5});
   define(
       "aten::_scaled_dot_product_fused_attention_overrideable", "",
-      {tensor(q), tensor(q), tensor(q), none(), number(0), boolean(true), boolean(false), none()},
+      {tensor(q), tensor(k), tensor(k), none(), number(0), boolean(true), boolean(false), none()},
       {fresh(q), fresh(sums), nothing(), nothing(), nothing(), nothing(), nothing(), nothing(),
        nothing()});
   executor->call(0, Values(id(1), id(2), id(3), id(5), id(6)));
   const auto [output, logsumexp] =
       at::_scaled_dot_product_flash_attention_for_cpu(query, key, value, 0.0, true);
-  EXPECT_TRUE(loaded(id(5), {1, 2, 5, 8}).allclose(output, 1e-4, 1e-5));
+  EXPECT_TRUE(loaded(id(5), sizes).allclose(output, 1e-4, 1e-5));
   EXPECT_TRUE(loaded(id(6), {1, 2, 5}).allclose(logsumexp, 1e-4, 1e-5));
 
   Argument mask = of_kind(ArgumentKind::kBooleanList);
   mask.integers = {1, 1, 1, 0};
   define("aten::_scaled_dot_product_fused_attention_overrideable_backward", "",
-         {tensor(q), tensor(q), tensor(q), tensor(q), undefined(), mask, tensor(q), tensor(sums),
+         {tensor(q), tensor(q), tensor(k), tensor(k), undefined(), mask, tensor(q), tensor(sums),
           undefined(), undefined(), integer(5), integer(5), number(0), boolean(true), undefined(),
           undefined(), none()},
-         {fresh(q), fresh(q), fresh(q), nothing()});
+         {fresh(q), fresh(k), fresh(k), nothing()});
   executor->call(0, Values(id(4), id(1), id(2), id(3), id(5), id(6), id(7), id(8), id(9)));
   const auto expected = at::_scaled_dot_product_flash_attention_for_cpu_backward(
       gradient, query, key, value, output, logsumexp, 0.0, true);
-  EXPECT_TRUE(loaded(id(7), {1, 2, 5, 8}).allclose(std::get<0>(expected), 1e-4, 1e-5));
-  EXPECT_TRUE(loaded(id(8), {1, 2, 5, 8}).allclose(std::get<1>(expected), 1e-4, 1e-5));
-  EXPECT_TRUE(loaded(id(9), {1, 2, 5, 8}).allclose(std::get<2>(expected), 1e-4, 1e-5));
+  EXPECT_TRUE(loaded(id(7), sizes).allclose(std::get<0>(expected), 1e-4, 1e-5));
+  EXPECT_TRUE(loaded(id(8), shared_sizes).allclose(std::get<1>(expected), 1e-4, 1e-5));
+  EXPECT_TRUE(loaded(id(9), shared_sizes).allclose(std::get<2>(expected), 1e-4, 1e-5));
+}
+
+TEST_F(AcceleratorExecutorTest, RefusesHeadsThatDoNotFit) {
+  const TensorLayout q = layout({1, 3, 5, 8}), k = layout({1, 2, 5, 8});
+  store(id(1), at::randn({1, 3, 5, 8})), store(id(2), at::randn({1, 2, 5, 8}));
+  define(
+      "aten::_scaled_dot_product_fused_attention_overrideable", "",
+      {tensor(q), tensor(k), tensor(k), none(), number(0), boolean(true), boolean(false), none()},
+      {fresh(q), fresh(layout({1, 3, 5})), nothing(), nothing(), nothing(), nothing(), nothing(),
+       nothing(), nothing()});
+  EXPECT_THROW(executor->call(0, Values(id(1), id(2), id(2), id(5), id(6))), std::exception);
 }
 
 // A kernel of the device that takes no generator draws from the session's all the same: twice the

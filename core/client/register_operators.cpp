@@ -108,10 +108,8 @@ std::int64_t choose_attention(const at::Tensor& query, const at::Tensor& key,
   const std::int64_t choice = at::_ops::_fused_sdp_choice::redispatch(
       c10::DispatchKeySet(c10::DispatchKey::CPU), query, key, value, mask, dropout, is_causal,
       scale, enable_gqa);
-  // The fused operator has no gradient for the mask here, and takes as many key heads as query
-  // heads.
-  const bool is_plain =
-      !(mask && mask->requires_grad()) && query.dim() == 4 && query.size(1) == key.size(1);
+  // The fused operator has no gradient for the mask here.
+  const bool is_plain = !(mask && mask->requires_grad()) && query.dim() == 4;
   if (choice != static_cast<std::int64_t>(sdp::SDPBackend::flash_attention)) return choice;
   return static_cast<std::int64_t>(is_plain ? sdp::SDPBackend::overrideable
                                             : sdp::SDPBackend::math);

@@ -362,3 +362,24 @@ def test_gradcheck(emulator: torch.device) -> None:
     x = torch.randn(3, 4, dtype=torch.float64).to(emulator).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: torch.nn.functional.layer_norm(x.sin(), (4,)), x)
     assert torch.autograd.gradgradcheck(lambda x: x.tanh() @ x.t(), x)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_grouped_queries(device: torch.device, masked: bool) -> None:
+    """Several heads of the query share one of key and value, in the fused kernel as on CPU."""
+    mask = torch.ones(5, 5, dtype=torch.bool).tril() if masked else None
+
+    def program(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> list[object]:
+        output = nn.functional.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=None if mask is None else mask.to(q.device),
+            is_causal=not masked,
+            enable_gqa=True,
+        )
+        output.sin().sum().backward()
+        return [output, q.grad, k.grad, v.grad]
+
+    shared = torch.randn(2, 2, 5, 8), torch.randn(2, 2, 5, 8)
+    both(device, program, torch.randn(2, 4, 5, 8), *shared)

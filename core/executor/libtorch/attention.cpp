@@ -6,6 +6,7 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
+#include <c10/util/Exception.h>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -23,9 +24,29 @@ double scale_of(const Attention& attention) {
   return attention.scale.value_or(1.0 / std::sqrt(static_cast<double>(attention.query.size(-1))));
 }
 
+// How many heads of the query share a head of key and value.
+std::int64_t group_size(const Attention& attention) {
+  if (attention.query.dim() < 3 || attention.key.dim() < 3) return 1;
+  const std::int64_t heads = attention.query.size(-3), shared = attention.key.size(-3);
+  if (heads == shared) return 1;
+  TORCH_CHECK_VALUE(shared > 0 && heads % shared == 0, heads, " heads of a query can't share ",
+                    shared, " of a key");
+  return heads / shared;
+}
+
+// Of key or value: a head for each of the query's.
+at::Tensor for_each_head(const at::Tensor& shared, std::int64_t group_size) {
+  return group_size == 1 ? widened(shared) : widened(shared).repeat_interleave(group_size, -3);
+}
+
+// The gradient of what a group of heads shared.
+at::Tensor sum_of_groups(const at::Tensor& gradient, std::int64_t group_size) {
+  return group_size == 1 ? gradient : gradient.unflatten(-3, {-1, group_size}).sum(-3);
+}
+
 at::Tensor scores_of(const Attention& attention) {
-  at::Tensor scores =
-      at::matmul(widened(attention.query) * scale_of(attention), widened(attention.key).mT());
+  const at::Tensor key = for_each_head(attention.key, group_size(attention));
+  at::Tensor scores = at::matmul(widened(attention.query) * scale_of(attention), key.mT());
   if (attention.bias && attention.bias->scalar_type() == at::kBool) {
     scores.masked_fill_(attention.bias->logical_not(), kNever);
   } else if (attention.bias) {
@@ -57,8 +78,8 @@ at::Tensor logsumexp_of(const at::Tensor& scores) {
 std::tuple<at::Tensor, at::Tensor> attend(const Attention& attention) {
   const at::Tensor scores = scores_of(attention);
   at::Tensor logsumexp = logsumexp_of(scores);
-  const at::Tensor output =
-      at::matmul(probabilities_of(scores, logsumexp), widened(attention.value));
+  const at::Tensor output = at::matmul(probabilities_of(scores, logsumexp),
+                                       for_each_head(attention.value, group_size(attention)));
   return {output.to(attention.query.scalar_type()), std::move(logsumexp)};
 }
 
@@ -66,20 +87,22 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Attention& 
                                                                const at::Tensor& output_gradient,
                                                                const at::Tensor& output,
                                                                const at::Tensor& logsumexp) {
+  const std::int64_t group = group_size(attention);
   const at::Tensor probabilities = probabilities_of(scores_of(attention), logsumexp);
   const at::Tensor gradient = widened(output_gradient);
   const at::Tensor value_gradient = at::matmul(probabilities.mT(), gradient);
   // The gradient of a softmax needs the sum of probabilities times their gradients, which is the
   // sum of output times its gradient.
   const at::Tensor sums = (gradient * widened(output)).sum(-1, /*keepdim=*/true);
-  const at::Tensor scores_gradient = probabilities *
-                                     (at::matmul(gradient, widened(attention.value).mT()) - sums) *
-                                     scale_of(attention);
-  const at::Tensor query_gradient = at::matmul(scores_gradient, widened(attention.key));
+  const at::Tensor scores_gradient =
+      probabilities * (at::matmul(gradient, for_each_head(attention.value, group).mT()) - sums) *
+      scale_of(attention);
+  const at::Tensor query_gradient =
+      at::matmul(scores_gradient, for_each_head(attention.key, group));
   const at::Tensor key_gradient = at::matmul(scores_gradient.mT(), widened(attention.query));
   return {query_gradient.to(attention.query.scalar_type()),
-          key_gradient.to(attention.key.scalar_type()),
-          value_gradient.to(attention.value.scalar_type())};
+          sum_of_groups(key_gradient, group).to(attention.key.scalar_type()),
+          sum_of_groups(value_gradient, group).to(attention.value.scalar_type())};
 }
 
 }  // namespace torch_remote::executor::libtorch

@@ -11,8 +11,9 @@
 
 namespace torch_remote::executor::libtorch {
 
-// query [..., L, E], key [..., S, E], value [..., S, V], bias broadcast to [..., L, S]: added to
-// the scores, or, if boolean, false where they don't count.
+// query [..., H, L, E], key [..., K, S, E], value [..., K, S, V], where each of the K heads serves
+// as many of the H (grouped queries), bias broadcast to [..., H, L, S]: added to the scores, or, if
+// boolean, false where they don't count.
 struct Attention {
   at::Tensor query;
   at::Tensor key;
@@ -22,8 +23,8 @@ struct Attention {
   std::optional<double> scale;  // default: 1 / sqrt(E)
 };
 
-// The output [..., L, V] in query's dtype, and the logarithm of each row's sum [..., L], in float
-// or double, from which the backward gets the probabilities again.
+// The output [..., H, L, V] in query's dtype, and the logarithm of each row's sum [..., H, L], in
+// float or double, from which the backward gets the probabilities again.
 std::tuple<at::Tensor, at::Tensor> attend(const Attention& attention);
 
 // The gradients of query, key and value.
