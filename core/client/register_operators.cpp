@@ -5,8 +5,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/native/DispatchStub.h>
 #include <ATen/native/transformers/attention.h>
-#include <ATen/native/transformers/sdp_utils_cpp.h>
-#include <ATen/ops/_fused_sdp_choice_ops.h>
 #include <ATen/ops/is_set_to_native.h>
 #include <ATen/ops/unfold_native.h>
 #include <ATen/ops/view_as_complex_native.h>
@@ -21,6 +19,7 @@
 #include <string_view>
 #include <torch/library.h>
 
+#include "core/client/attention_choice.h"
 #include "core/client/native_operators.h"
 #include "core/client/run_operator.h"
 
@@ -96,23 +95,6 @@ void register_boxed_kernels(torch::Library& library) {
     library.impl(c10::toString(name).c_str(),
                  torch::CppFunction::makeFromBoxedFunctor(std::make_unique<RemoteKernel>()));
   }
-}
-
-// The choice that CPU would make, with its fused kernel under the name that executors map to
-// theirs.
-std::int64_t choose_attention(const at::Tensor& query, const at::Tensor& key,
-                              const at::Tensor& value, const std::optional<at::Tensor>& mask,
-                              double dropout, bool is_causal, std::optional<double> scale,
-                              bool enable_gqa) {
-  // CPU's choice looks at metadata alone, so it may be asked with our tensors.
-  const std::int64_t choice = at::_ops::_fused_sdp_choice::redispatch(
-      c10::DispatchKeySet(c10::DispatchKey::CPU), query, key, value, mask, dropout, is_causal,
-      scale, enable_gqa);
-  // The fused operator has no gradient for the mask here.
-  const bool is_plain = !(mask && mask->requires_grad()) && query.dim() == 4;
-  if (choice != static_cast<std::int64_t>(sdp::SDPBackend::flash_attention)) return choice;
-  return static_cast<std::int64_t>(is_plain ? sdp::SDPBackend::overrideable
-                                            : sdp::SDPBackend::math);
 }
 
 TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {

@@ -26,6 +26,7 @@ def install() -> None:
             "torch._dynamo.trace_rules": _skip_this_package,
             "torch._inductor.compile_fx": _keep_from_inductor,
             "torch._prims.rng_prims": _adapt_random_states,
+            "torch.nn.attention.flex_attention": _allow_flex_attention,
         }
     )
 
@@ -45,6 +46,20 @@ def _adapt_random_states(rng_prims: ModuleType) -> None:
     from torch_remote import _recomputation
 
     _recomputation.adapt(rng_prims)
+
+
+def _allow_flex_attention(flex_attention: ModuleType) -> None:
+    """Without a compiler it is made of operators that every device has; PyTorch asks for the device's name."""
+    validate: Callable[..., None] | None = getattr(flex_attention, "_validate_device", None)
+    if validate is None:
+        return
+
+    @functools.wraps(validate)
+    def wrapper(query: torch.Tensor, *others: torch.Tensor) -> None:
+        if query.device.type != "remote":
+            validate(query, *others)
+
+    flex_attention._validate_device = wrapper  # type: ignore[attr-defined]
 
 
 # ---- inductor ----
