@@ -40,12 +40,21 @@ std::uint8_t flags_of(const at::Tensor& tensor) {
                                    (tensor.is_neg() ? protocol::kNegativeFlag : 0));
 }
 
-// Scalars that are numbers in the call, by the tag of their value.
-ArgumentKind varying_kind(const c10::IValue& value) {
+bool has_uint64(c10::ArrayRef<c10::IValue> arguments) {
+  return std::ranges::any_of(arguments, [](const c10::IValue& argument) {
+    return argument.isTensor() && argument.toTensor().defined() &&
+           argument.toTensor().scalar_type() == c10::ScalarType::UInt64;
+  });
+}
+
+// Scalars that are numbers in the call, by the tag of their value. Those beyond int64 are the same
+// 64 bits where the kernel takes them for unsigned again, and doubles elsewhere.
+ArgumentKind varying_kind(const c10::IValue& value, c10::ArrayRef<c10::IValue> arguments) {
   if (value.isDouble()) return ArgumentKind::kVaryingDouble;
   if (value.isInt()) return ArgumentKind::kVaryingInteger;
   if (value.isBool()) return ArgumentKind::kVaryingBoolean;
-  return ArgumentKind::kVaryingComplex;
+  if (!value.isUnsigned()) return ArgumentKind::kVaryingComplex;
+  return has_uint64(arguments) ? ArgumentKind::kVaryingInteger : ArgumentKind::kVaryingDouble;
 }
 
 class Encoder {
@@ -139,13 +148,15 @@ class Encoder {
   }
 
   void number(const c10::IValue& value) {
-    const ArgumentKind kind = varying_kind(value);
+    const ArgumentKind kind = varying_kind(value, arguments_);
     word(kind, 0);
     switch (kind) {
       case ArgumentKind::kVaryingDouble:
-        return call_.append(value.toDouble());
+        return call_.append(value.isUnsigned() ? static_cast<double>(value.toUInt())
+                                               : value.toDouble());
       case ArgumentKind::kVaryingInteger:
-        return call_.append(value.toInt());
+        return call_.append(value.isUnsigned() ? static_cast<std::int64_t>(value.toUInt())
+                                               : value.toInt());
       case ArgumentKind::kVaryingBoolean:
         return call_.append(std::uint64_t{value.toBool()});
       default:
@@ -286,14 +297,15 @@ class Encoder {
 
 class Definer {
  public:
-  explicit Definer(protocol::ByteWriter& writer) : writer_(writer) {}
+  Definer(c10::ArrayRef<c10::IValue> arguments, protocol::ByteWriter& writer)
+      : arguments_(arguments), writer_(writer) {}
 
   void argument(const c10::IValue& value, const ArgumentTraits& traits) {
     if (value.isTensor()) return tensor(value.toTensor(), traits);
     if (value.isNone()) return writer_.put(ArgumentKind::kNone);
     switch (traits.argument_class) {
       case ArgumentClass::kNumber:
-        return traits.number_is_fixed ? fixed(value) : writer_.put(varying_kind(value));
+        return traits.number_is_fixed ? fixed(value) : writer_.put(varying_kind(value, arguments_));
       case ArgumentClass::kNumberList:
         return number_list(value);
       case ArgumentClass::kTensorList:
@@ -340,7 +352,8 @@ class Definer {
       return;
     }
     list(ArgumentKind::kNumberList, value.toListRef().size());
-    for (const c10::IValue& element : value.toListRef()) writer_.put(varying_kind(element));
+    for (const c10::IValue& element : value.toListRef())
+      writer_.put(varying_kind(element, arguments_));
   }
 
   void tensor_list(const c10::IValue& value, const ArgumentTraits& traits) {
@@ -377,6 +390,7 @@ class Definer {
     }
   }
 
+  c10::ArrayRef<c10::IValue> arguments_;
   protocol::ByteWriter& writer_;
 };
 
@@ -394,7 +408,7 @@ void encode_call(const OperatorRecord& record, c10::ArrayRef<c10::IValue> argume
 void define_arguments(const OperatorRecord& record, c10::ArrayRef<c10::IValue> arguments,
                       protocol::ByteWriter& writer) {
   writer.put(static_cast<std::uint16_t>(arguments.size()));
-  Definer definer(writer);
+  Definer definer(arguments, writer);
   for (std::size_t i = 0; i < arguments.size(); ++i)
     definer.argument(arguments[i], record.arguments()[i]);
 }
