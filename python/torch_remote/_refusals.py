@@ -1,20 +1,26 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What PyTorch would do with a tensor's address, refused: nothing in this process lies at a remote one's."""
+"""What PyTorch has for its own devices alone, refused for remote ones with a reason.
+
+Most of it takes a tensor's address, where nothing of this process lies.
+"""
 
 import functools
+import importlib
 from collections.abc import Callable
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 import torch
 from torch.multiprocessing import reductions
+from torch.utils import _pytree as pytree
 
 
 def install() -> None:
-    """Makes the exports by address raise for remote tensors; others go the way they went."""
+    """Makes it raise for remote tensors; others go the way they went."""
     _refuse_dlpack()
     _refuse_sharing()
+    _refuse_data_parallel()
 
 
 def _refuse_dlpack() -> None:
@@ -56,3 +62,41 @@ def _refuse_sharing() -> None:
 
     for kind in (torch.Tensor, torch.nn.Parameter, torch.UntypedStorage):
         ForkingPickler.register(kind, refusing(reducers.get(kind, reductions.reduce_tensor)))
+
+
+def _refuse_data_parallel() -> None:
+    """It copies models by functions of CUDA's, and would take the remote device for its own where torch has no CUDA."""
+    module = importlib.import_module("torch.nn.parallel.data_parallel")
+    available = getattr(module, "_get_available_device_type", None)
+    if available is not None:
+
+        def available_but_remote() -> str | None:
+            kind: str | None = available()
+            return None if kind == "remote" else kind
+
+        setattr(module, "_get_available_device_type", available_but_remote)  # noqa: B010 (mypy: a function)
+    make, call = torch.nn.DataParallel.__init__, torch.nn.parallel.data_parallel
+
+    @functools.wraps(make)
+    def refusing_make(self: Any, module: torch.nn.Module, *arguments: Any, **options: Any) -> None:
+        _check_is_not_remote(module, [*arguments, *options.values()])
+        make(self, module, *arguments, **options)
+
+    @functools.wraps(call)
+    def refusing_call(module: torch.nn.Module, *arguments: Any, **options: Any) -> Any:
+        _check_is_not_remote(module, [*arguments[1:], *options.values()])
+        return call(module, *arguments, **options)
+
+    setattr(torch.nn.DataParallel, "__init__", refusing_make)  # noqa: B010 (mypy: a method)
+    for owner in (torch.nn.parallel, module):
+        setattr(owner, "data_parallel", refusing_call)  # noqa: B010 (mypy: a module's function)
+
+
+def _check_is_not_remote(module: torch.nn.Module, options: Any) -> None:
+    devices = [str(tensor.device) for tensor in (*module.parameters(), *module.buffers())]
+    named = [str(one) for one in pytree.tree_leaves(options) if isinstance(one, torch.device | str)]
+    if any(one.split(":")[0] == "remote" for one in (*devices, *named)):
+        raise NotImplementedError(
+            "DataParallel copies a model to CUDA devices by functions of CUDA's, which remote devices don't have; "
+            "keep the model on one remote device"
+        )
