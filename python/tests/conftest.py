@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch_remote
 
-pytest.register_assert_rewrite("comparing", "programs", "protocol_client")
+pytest.register_assert_rewrite("comparing", "libraries", "programs", "protocol_client")
 
 from protocol_client import bystander, client, serving  # noqa: E402, F401 (fixtures)
 
