@@ -22,6 +22,7 @@ FAMILIES: tuple[str, ...] = (
     "torch_remote_conformance.operators",
     "torch_remote_conformance.modules",
     "torch_remote_conformance.optimizers",
+    "torch_remote_conformance.foreach",
     "torch_remote_conformance.special",
     "torch_remote_conformance.late_errors",
     "torch_remote_conformance.leaks",

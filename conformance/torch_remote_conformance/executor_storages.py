@@ -19,7 +19,7 @@ from torch_remote_conformance.case import Case, Level, Recorder
 from torch_remote_conformance.target import Target
 
 #: Bytes of one tensor: nothing, less than a cache line, a message of its own, and several payload frames.
-_COUNTS = (0, 1, 7, 1024, 70_000, 1_000_001)
+_COUNTS = (0, 1, 7, 1024, 70_000, 300_001)
 
 #: Takes the device, and a function that compares the counts of both sides; the text says after what.
 Program = Callable[[torch.device, Callable[[str], None]], None]

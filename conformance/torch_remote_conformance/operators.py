@@ -21,9 +21,12 @@ from torch_remote_conformance.calls import (
     check_forward_mode,
     check_in_place,
     check_noncontiguous,
+    check_noncontiguous_backward,
+    check_noncontiguous_in_place,
     check_out,
 )
 from torch_remote_conformance.case import Case, Level, Recorder
+from torch_remote_conformance.numbers import check_numbers, takes_numbers
 from torch_remote_conformance.target import Target
 
 INFERENCE_DTYPES = frozenset({torch.float32, torch.bfloat16, torch.int64, torch.bool})
@@ -50,8 +53,14 @@ def _cases_of(name: str, info: Any, target: Target) -> Iterator[Case]:
         level = Level.L3 if dtype in _or_all(TRAINING_DTYPES, gradients) else Level.L4
         yield _case(name, "backward", check_backward, info, dtype, level)
     one = _first(dtypes, torch.float32)
-    if not name.startswith("sparse."):  # such tensors have no gaps
+    has_gaps = not name.startswith("sparse.")  # such tensors have none
+    if has_gaps:
         yield _case(name, "noncontiguous", check_noncontiguous, info, one, Level.L2)
+    if has_gaps and info.inplace_variant is not None:
+        what = "noncontiguous_in_place"
+        yield _case(name, what, check_noncontiguous_in_place, info, one, Level.L2)
+    if takes_numbers(info):
+        yield _case(name, "numbers", check_numbers, info, one, Level.L2)
     if info.inplace_variant is not None:
         yield _case(name, "in_place", check_in_place, info, one, Level.L2)
     if info.supports_out:
@@ -60,6 +69,10 @@ def _cases_of(name: str, info: Any, target: Target) -> Iterator[Case]:
         yield _case(name, "errors", check_errors, info, one, Level.L2)
     if not gradients:
         return
+    if has_gaps:
+        usual = _first(sorted(gradients, key=str), torch.float32)
+        what = "noncontiguous_backward"
+        yield _case(name, what, check_noncontiguous_backward, info, usual, Level.L3)
     smooth = _first(sorted(gradients, key=str), torch.float64)
     if info.supports_forward_ad:
         yield _case(name, "forward_mode", check_forward_mode, info, smooth, Level.L3)

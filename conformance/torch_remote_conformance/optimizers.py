@@ -44,14 +44,17 @@ def _check(info: Any, implementation: str, recorder: Recorder) -> None:
     """All of the table's arguments: parameters and state after each step."""
     target = recorder.target
     how = Comparison(target.computes_as_cpu, CLASS_FACTORS["reduction"])
-    for one in info.optim_inputs_func(device="cpu"):
-        keywords = dict(one.kwargs)
+    inputs = [(one.desc, dict(one.kwargs)) for one in info.optim_inputs_func(device="cpu")]
+    if implementation == "fused":
+        inputs.append(("a tensor as learning rate", {"lr": torch.tensor(0.01)}))
+    for description, given in inputs:
+        keywords = dict(given)
         if implementation == "for_loop" and "foreach" in info.supported_impls:
             keywords |= _IMPLEMENTATIONS["for_loop"]
         elif implementation != "for_loop":
             keywords = {k: v for k, v in keywords.items() if k not in ("foreach", "fused")}
             keywords |= _IMPLEMENTATIONS[implementation]
-        with recorder.sample(f"{one.desc}: {keywords}"):
+        with recorder.sample(f"{description}: {keywords}"):
             expected = _trained(info, keywords, torch.device("cpu"), recorder.seed)
             actual = _trained(info, keywords, target.device, recorder.seed)
             target.synchronize()

@@ -5,6 +5,7 @@
 import functools
 import random
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,20 @@ def samples(info: Any, dtype: torch.dtype, seed: int, *, requires_grad: bool) ->
     return [
         Sample((one.input, *one.args), dict(one.kwargs), one.output_process_fn_grad) for one in made
     ]
+
+
+def samples_twice(
+    info: Any, dtype: torch.dtype, seed: int, *, requires_grad: bool
+) -> Iterator[Sample]:
+    """All samples, and the first one again with other numbers.
+
+    A second call of the same shapes takes another way than the first: there are plans and memory of it.
+    """
+    yield from samples(info, dtype, seed, requires_grad=requires_grad)
+    with reproducible(seed + 1):
+        again = next(iter(info.sample_inputs("cpu", dtype, requires_grad=requires_grad)), None)
+    if again is not None:
+        yield Sample((again.input, *again.args), dict(again.kwargs), again.output_process_fn_grad)
 
 
 class reproducible:  # noqa: N801 (used as a function)
