@@ -63,7 +63,7 @@ def check_noncontiguous_backward(info: Any, dtype: torch.dtype, recorder: Record
             results = pair.compare(_differentiable(info.op, sample))
             if results is not None:
                 # A gradient's own strides follow from those that it is made of.
-                how = pair.comparison(is_random=False)
+                how = pair.comparison(is_random=pair.is_random)
                 compare_gradients(pair, *results, how, weigh=_weights_with_gaps)
 
 
@@ -235,7 +235,7 @@ def _check_ownership(pair: "Pair", remote: Any, local: Any, results: Any) -> Non
             content = torch.empty(0, dtype=torch.uint8, device=tensor.device)
             content.set_(tensor.untyped_storage()).bitwise_not_()
     try:
-        _compare_given(remote, local, pair.comparison(is_random=False))
+        _compare_given(remote, local, pair.comparison(is_random=pair.is_random))
     except AssertionError as error:
         raise AssertionError(f"writing into a result changes an argument: {error}") from None
 

@@ -68,7 +68,7 @@ def _check_call(info: Any, dtype: torch.dtype, recorder: Recorder, *, training: 
             pair = Pair(call, Sample((state, *positional), keywords, None), recorder)
             results = pair.compare(call)
             if results is not None:
-                compare_gradients(pair, *results, pair.comparison(is_random=False))
+                compare_gradients(pair, *results, pair.comparison(is_random=pair.is_random))
 
 
 def _check_moved(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
