@@ -26,6 +26,11 @@ FAMILIES: tuple[str, ...] = (
     "torch_remote_conformance.special",
     "torch_remote_conformance.late_errors",
     "torch_remote_conformance.leaks",
+    "torch_remote_conformance.mixed_precision",
+    "torch_remote_conformance.random_numbers",
+    "torch_remote_conformance.several_devices",
+    "torch_remote_conformance.streams",
+    "torch_remote_conformance.faults",
 )
 
 

@@ -131,7 +131,7 @@ VIEWS: tuple[Step, ...] = (cut, reorder, reform, restride, reinterpret)
 
 def fill(writer: Writer) -> None:
     """One number everywhere, or where something is true."""
-    name = writer.tensor()
+    name = writer.tensor(lambda tensor: torch._debug_has_internal_overlap(tensor) != 1)
     value = writer.integer(0, 5)
     how = writer.choice(
         (
