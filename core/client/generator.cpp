@@ -8,6 +8,7 @@
 #include <c10/core/GeneratorImpl.h>
 #include <c10/util/Exception.h>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <span>
 #include <utility>
@@ -49,23 +50,42 @@ Numbers& numbers() {
   return *instance;
 }
 
-class RemoteGenerator final : public c10::GeneratorImpl {
+// One generator of an executor, which several handles may share.
+class State {
  public:
-  RemoteGenerator(int device_index, std::uint64_t number)
-      : GeneratorImpl({c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(device_index)},
-                      kKeys),
-        number_(number) {}
-  ~RemoteGenerator() override {
-    if (number_ != 0) numbers().release(number_);
+  State() : number_(numbers().acquire()) {}
+  explicit State(std::uint64_t number) : number_(number) {}
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (number_ != kDefault) numbers().release(number_);
   }
+
+  static constexpr std::uint64_t kDefault = 0;
 
   std::uint64_t number() const { return number_; }
+  std::uint64_t seed() const { return seed_; }
+  void set_seed(std::uint64_t seed) { seed_ = seed; }
+
+ private:
+  std::uint64_t number_;
+  std::uint64_t seed_ = c10::default_rng_seed_val;
+};
+
+class RemoteGenerator final : public c10::GeneratorImpl {
+ public:
+  RemoteGenerator(int device_index, std::shared_ptr<State> state)
+      : GeneratorImpl({c10::DeviceType::PrivateUse1, static_cast<c10::DeviceIndex>(device_index)},
+                      kKeys),
+        state_(std::move(state)) {}
+
+  std::uint64_t number() const { return state_->number(); }
 
   void set_current_seed(std::uint64_t seed) override {
-    seed_ = seed;
-    with_torch_errors(device().index(), [&] { remote().session().turn().seed(number_, seed); });
+    state_->set_seed(seed);
+    with_torch_errors(device().index(), [&] { remote().session().turn().seed(number(), seed); });
   }
-  std::uint64_t current_seed() const override { return seed_; }
+  std::uint64_t current_seed() const override { return state_->seed(); }
   std::uint64_t seed() override {
     const std::uint64_t random = c10::detail::getNonDeterministicRandom(/*is_cuda=*/true);
     set_current_seed(random);
@@ -76,7 +96,7 @@ class RemoteGenerator final : public c10::GeneratorImpl {
 
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
     const std::vector<std::byte> bytes = with_torch_errors(
-        device().index(), [&] { return remote().session().generator_state(number_); });
+        device().index(), [&] { return remote().session().generator_state(number()); });
     const at::Tensor state =
         at::detail::empty_cpu({static_cast<std::int64_t>(bytes.size())}, at::kByte);
     std::memcpy(state.mutable_data_ptr(), bytes.data(), bytes.size());
@@ -89,25 +109,38 @@ class RemoteGenerator final : public c10::GeneratorImpl {
         "a generator's state is a contiguous uint8 tensor on CPU, as get_state() gave it");
     const std::span bytes(static_cast<const std::byte*>(state.data()),
                           static_cast<std::size_t>(state.numel()));
-    client::set_generator_state(remote(), number_, bytes);
+    client::set_generator_state(remote(), number(), bytes);
+  }
+
+  // Another handle of the same state, and taking over another's. As for CUDA, both go on together.
+  c10::intrusive_ptr<c10::GeneratorImpl> graphsafe_get_state() const override {
+    return c10::make_intrusive<RemoteGenerator>(device().index(), state_);
+  }
+  void graphsafe_set_state(const c10::intrusive_ptr<c10::GeneratorImpl>& other) override {
+    TORCH_CHECK_TYPE(other->device() == device(), "a generator of ", device(),
+                     " can't have the state of one of ", other->device());
+    // Operations that name no generator use the executor's default one, whatever its handle says.
+    TORCH_CHECK_NOT_IMPLEMENTED(
+        number() != State::kDefault,
+        "the default generator of a remote device keeps its state; copy another one's into it with "
+        "set_state(generator.get_state())");
+    state_ = static_cast<const RemoteGenerator&>(*other).state_;
   }
 
  private:
   Device& remote() const { return device_at(device().index()); }
   RemoteGenerator* clone_impl() const override {
-    auto* copy = new RemoteGenerator(device().index(),
-                                     numbers().acquire());  // NOLINT: GeneratorImpl's contract
+    auto copy = std::make_unique<RemoteGenerator>(device().index(), std::make_shared<State>());
     copy->set_state(*get_state());
-    copy->seed_ = seed_;
-    return copy;
+    copy->state_->set_seed(current_seed());
+    return copy.release();  // GeneratorImpl's contract
   }
   [[noreturn]] static void refuse_offset() {
     TORCH_CHECK_NOT_IMPLEMENTED(
         false, "the executor's generator has no offset; use get_state and set_state");
   }
 
-  std::uint64_t number_;
-  std::uint64_t seed_ = c10::default_rng_seed_val;
+  std::shared_ptr<State> state_;
 };
 
 }  // namespace
@@ -120,13 +153,14 @@ const at::Generator& default_generator(int device_index) {
   const std::lock_guard lock(mutex);
   at::Generator& generator = generators[static_cast<std::size_t>(device_index)];
   if (!generator.defined())
-    generator = at::make_generator<RemoteGenerator>(device_index, std::uint64_t{0});
+    generator =
+        at::make_generator<RemoteGenerator>(device_index, std::make_shared<State>(State::kDefault));
   return generator;
 }
 
 at::Generator make_remote_generator(int device_index) {
-  auto generator =
-      at::make_generator<RemoteGenerator>(device_at(device_index).index(), numbers().acquire());
+  auto generator = at::make_generator<RemoteGenerator>(device_at(device_index).index(),
+                                                       std::make_shared<State>());
   generator.set_current_seed(c10::default_rng_seed_val);
   return generator;
 }

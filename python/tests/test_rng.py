@@ -2,8 +2,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Random numbers come from the executor's generators, which PyTorch's functions seed, save and restore."""
 
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
+import torch.utils.checkpoint
 import torch_remote
 
 
@@ -133,9 +139,10 @@ def test_new_generators_begin_alike(device: torch.device) -> None:
 def test_state_of_a_generator(device: torch.device) -> None:
     generator = torch.Generator(device).manual_seed(8)
     draw(device, generator)
-    state, copy = generator.get_state(), generator.clone_state()
+    state, clone = generator.get_state(), generator.clone_state()
     expected = draw(device, generator)
-    assert draw(device, copy) == expected
+    assert draw(device, clone) == expected
+    assert clone.initial_seed() == 8
     generator.set_state(state)
     assert draw(device, generator) == expected
     assert generator.seed() == generator.initial_seed()
@@ -216,3 +223,98 @@ def test_seeding_goes_on_without_an_executor_that_is_gone(emulator: torch.device
     torch.manual_seed(5)
     assert torch.equal(torch.rand(3, device=emulator).cpu(), first.cpu())
     torch_remote.machine(device).stop()
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+def test_copies_of_a_generator(device: torch.device, duplicate: Callable[..., Any]) -> None:
+    generator = torch.Generator(device).manual_seed(5)
+    draw(device, generator)
+    copied = duplicate(generator)
+    assert (copied.device, copied.initial_seed()) == (device, 5)
+    expected = draw(device, generator)
+    assert draw(device, copied) == expected
+    assert torch.equal(duplicate(torch.Generator().manual_seed(4)).get_state(), seeded_on_cpu(4))
+
+
+def seeded_on_cpu(seed: int) -> torch.Tensor:
+    return torch.Generator().manual_seed(seed).get_state()
+
+
+def test_handles_that_share_a_state(device: torch.device) -> None:
+    generator = torch.Generator(device).manual_seed(6)
+    handle = generator.graphsafe_get_state()
+    expected = [draw(device, generator), draw(device, generator)]
+    handle.manual_seed(6)
+    assert [draw(device, handle), draw(device, generator)] == expected
+    other = torch.Generator(device)
+    other.graphsafe_set_state(handle)
+    generator.manual_seed(6)
+    del generator, handle
+    assert [draw(device, other), draw(device, other)] == expected
+    assert other.initial_seed() == 6
+
+
+def test_what_a_generator_can_not_do_is_told(emulator: torch.device, tcp: torch.device) -> None:
+    generator = torch.Generator(emulator)
+    with pytest.raises(NotImplementedError, match="has no offset; use get_state and set_state"):
+        generator.get_offset()
+    with pytest.raises(NotImplementedError, match="has no offset; use get_state and set_state"):
+        generator.set_offset(4)
+    with pytest.raises(TypeError, match=f"a generator of {emulator} can't have the state"):
+        generator.graphsafe_set_state(torch.Generator(tcp))
+
+
+def test_states_of_all_devices(emulator: torch.device, tcp: torch.device) -> None:
+    torch.manual_seed(8)
+    states = torch.remote.get_rng_state_all()
+    expected = [draw(emulator), draw(tcp)]
+    torch.remote.seed_all()
+    torch.remote.set_rng_state_all(states)
+    assert [draw(emulator), draw(tcp)] == expected
+
+
+def test_states_of_all_devices_where_one_was_stopped(
+    emulator: torch.device, make_emulator: Callable[..., torch.device]
+) -> None:
+    stopped, last = make_emulator(), make_emulator()
+    torch_remote.machine(stopped).stop()
+    states = torch.remote.get_rng_state_all()
+    assert states[stopped.index].numel() == 0
+    expected = [draw(emulator), draw(last)]
+    torch.remote.set_rng_state_all(states)
+    assert [draw(emulator), draw(last)] == expected
+
+
+def test_fork_rng_forks_the_cpu_and_the_device(device: torch.device) -> None:
+    torch.manual_seed(2)
+    expected = torch.rand(3), draw(device)
+    torch.manual_seed(2)
+    with torch.random.fork_rng(devices=[device], device_type="remote"):
+        torch.manual_seed(99)
+        torch.rand(7)
+        draw(device)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert draw(device) == expected[1]
+    with torch.random.fork_rng(devices=[device], enabled=False, device_type="remote"):
+        moved = draw(device)
+    assert draw(device) != moved
+
+
+def test_a_checkpoint_draws_the_same_again(device: torch.device) -> None:
+    def gradient(checkpointed: bool) -> list[float]:
+        torch.manual_seed(3)
+        x = torch.ones(64, device=device, requires_grad=True)
+
+        def drop(y: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.dropout(y).square()
+
+        if checkpointed:
+            y = torch.utils.checkpoint.checkpoint(drop, x, use_reentrant=False)
+        else:
+            y = drop(x)
+        torch.rand(5, device=device)  # moves the generator before the backward pass
+        y.sum().backward()
+        assert x.grad is not None
+        return x.grad.tolist()
+
+    assert gradient(True) == gradient(False)

@@ -76,9 +76,6 @@ __all__ = [
 
 _DeviceArgument = torch.device | str | int | None
 _in_bad_fork = False
-_initialized = (
-    True  # torch.utils.checkpoint asks for it, and leaves a device's random state alone without
-)
 
 
 def _after_fork() -> None:
@@ -120,6 +117,13 @@ def init() -> None:
 def is_initialized() -> bool:
     """Whether there is a device that can be used."""
     return is_available()
+
+
+def __getattr__(name: str) -> Any:
+    """`_initialized` is what torch.utils.checkpoint asks before it keeps the device's random state."""
+    if name == "_initialized":
+        return is_initialized()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def is_available() -> bool:
@@ -236,11 +240,14 @@ def set_rng_state(new_state: torch.Tensor, device: _DeviceArgument = "remote") -
 
 
 def get_rng_state_all() -> list[torch.Tensor]:
-    """The states of all devices' generators. Raises if one of the devices was stopped."""
-    return [get_rng_state(index) for index in range(device_count())]
+    """The states of all devices' generators; empty for one that does not run."""
+    is_running = ensure_loaded().is_running
+    nothing = torch.empty(0, dtype=torch.uint8)
+    return [get_rng_state(i) if is_running(i) else nothing for i in range(device_count())]
 
 
 def set_rng_state_all(new_states: Sequence[torch.Tensor]) -> None:
     """Sets what get_rng_state_all gave."""
     for index, state in enumerate(new_states):
-        set_rng_state(state, index)
+        if state.numel() > 0:
+            set_rng_state(state, index)
