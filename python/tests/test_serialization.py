@@ -205,3 +205,77 @@ def test_a_device_is_a_name_that_can_be_pickled(emulator: torch.device) -> None:
 def test_a_machine_can_not_be_pickled(emulator: torch.device, dumps: Any) -> None:
     with pytest.raises(TypeError, match="make the device in the other"):
         dumps(torch_remote.machine(emulator))
+
+
+@pytest.mark.parametrize("weights_only", [True, False])
+@pytest.mark.parametrize("mmap", [True, False])
+def test_checkpoints_go_where_they_are_wanted(
+    emulator: torch.device, tcp: torch.device, tmp_path: Any, weights_only: bool, mmap: bool
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    base = torch.arange(60_000.0, device=emulator)
+    torch.save({"base": base, "view": base[100:], "step": 3}, path)
+    for location, where in (
+        (None, emulator),
+        (tcp, tcp),
+        (str(tcp), tcp),
+        ({str(emulator): str(tcp)}, tcp),
+        ("cpu", torch.device("cpu")),
+        (lambda storage, _: storage, torch.device("cpu")),
+    ):
+        loaded = torch.load(path, map_location=location, weights_only=weights_only, mmap=mmap)
+        assert loaded["base"].device == loaded["view"].device == where
+        assert loaded["step"] == 3
+        assert_same(loaded["view"], base[100:])
+        assert loaded["view"].untyped_storage().data_ptr() == (
+            loaded["base"].untyped_storage().data_ptr()
+        )
+
+
+def test_the_older_format(device: torch.device, tmp_path: Any) -> None:
+    path = tmp_path / "old.pt"
+    tensor = torch.arange(6.0, device=device)
+    torch.save({"weight": tensor}, path, _use_new_zipfile_serialization=False)
+    assert_same(torch.load(path)["weight"], tensor)
+    assert torch.load(path)["weight"].device == device
+    assert torch.load(path, map_location="cpu")["weight"].device.type == "cpu"
+
+
+def test_a_checkpoint_where_no_device_was_made(emulator: torch.device, tmp_path: Any) -> None:
+    path = tmp_path / "tensor.pt"
+    torch.save(torch.arange(3.0, device=emulator), path)
+    program = f"""
+        import torch, torch_remote
+        try:
+            torch.load({str(path)!r})
+        except RuntimeError as error:
+            assert "torch.remote.is_available() is False" in str(error), error
+            assert "map_location" in str(error), error
+        else:
+            raise AssertionError
+        print(torch.load({str(path)!r}, map_location="cpu").tolist())
+        device = torch_remote.emulate("T4")
+        print(torch.load({str(path)!r}, map_location=device).device)
+    """
+    assert output_of(program).split("\n") == ["[0.0, 1.0, 2.0]", "remote:0"]
+
+
+@pytest.mark.parametrize(
+    "share",
+    [
+        lambda tensor: tensor.share_memory_(),
+        lambda tensor: tensor.untyped_storage().share_memory_(),
+        lambda tensor: nn.ParameterList([tensor]).share_memory(),
+        lambda tensor: torch.multiprocessing.get_context("spawn").SimpleQueue().put(tensor),
+        lambda tensor: torch.multiprocessing.get_context("spawn").Pipe()[0].send([tensor]),
+    ],
+    ids=["tensor", "storage", "module", "queue", "pipe"],
+)
+def test_sharing_is_refused(emulator: torch.device, share: Any) -> None:
+    tensor = torch.ones(3, device=emulator)
+    with pytest.raises(
+        RuntimeError, match=rf"{emulator} can't be sent to another process.*\.cpu\(\)"
+    ):
+        share(tensor)
+    assert not tensor.is_shared()
+    assert torch.ones(3).share_memory_().is_shared()

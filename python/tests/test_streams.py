@@ -284,3 +284,68 @@ def test_a_device_is_not_started_for_its_stream() -> None:
     assert remote.memory_allocated(index) == 0
     remote.reset_peak_memory_stats(index)
     extension.stop(index)
+
+
+def test_all_of_pytorchs_own_stream(device: torch.device) -> None:
+    first, second = torch.Stream(device), torch.Stream(device, priority=-1)
+    assert (first.device, first.device_index) == (device, device.index)
+    assert first != second
+    again = torch.Stream(
+        stream_id=first.stream_id, device_index=first.device_index, device_type=first.device_type
+    )
+    assert (again, hash(again)) == (first, hash(first))
+    x = torch.ones(100, device=device)
+    event = torch.Event("remote")
+    with first:
+        x.mul_(3)
+        assert first.record_event(event) is event
+    made = first.record_event()
+    assert made.device == device
+    second.wait_event(event)
+    second.wait_stream(first)
+    with second:
+        x.add_(1)
+    second.synchronize()
+    assert second.query()
+    assert not second.is_capturing() if hasattr(second, "is_capturing") else True
+    torch.accelerator.current_stream(device).wait_stream(second)
+    assert x.sum().item() == 400
+
+
+def test_a_stream_context_is_left_after_an_error(device: torch.device) -> None:
+    before = torch.accelerator.current_stream(device)
+    with pytest.raises(KeyError), torch.Stream(device):
+        raise KeyError
+    assert torch.accelerator.current_stream(device) == before
+
+
+def test_pytorchs_own_events(device: torch.device) -> None:
+    start, end = (torch.Event(device, enable_timing=True) for _ in range(2))
+    stream = torch.Stream(device)
+    assert start.query()
+    start.synchronize()
+    start.record(stream)
+    with stream:
+        x = torch.rand(100, 100, device=device)
+        x @ x
+    end.record(stream)
+    end.wait(torch.accelerator.current_stream(device))
+    end.synchronize()
+    assert start.query()
+    assert end.query()
+    assert start.elapsed_time(end) > 0
+    untimed = torch.Event(device)
+    untimed.record(stream)
+    with pytest.raises((RuntimeError, ValueError), match="enable_timing=True"):
+        start.elapsed_time(untimed)
+    with pytest.raises(NotImplementedError, match="ipc"):
+        untimed.ipc_handle()
+
+
+def test_an_event_is_of_one_device(emulator: torch.device, tcp: torch.device) -> None:
+    event = torch.Event("remote")
+    event.record(torch.remote.default_stream(emulator))
+    with pytest.raises(RuntimeError):
+        event.record(torch.remote.default_stream(tcp))
+    event.wait(torch.remote.default_stream(tcp))  # the program waits
+    event.synchronize()

@@ -48,20 +48,36 @@ def _refuse_sharing() -> None:
     """Another process has another session, in which the tensor's id means nothing."""
     reducers: dict[type, Callable[[Any], Any]] = ForkingPickler._extra_reducers  # type: ignore[attr-defined]
 
-    def refusing(reduce: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        @functools.wraps(reduce)
-        def wrapper(shared: Any) -> Any:
+    def refusing(share: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(share)
+        def wrapper(shared: Any, *arguments: Any, **options: Any) -> Any:
             if shared.device.type == "remote":
                 raise RuntimeError(
                     f"a tensor on {shared.device} can't be sent to another process: it belongs to this one's "
                     "session; send tensor.cpu()"
                 )
-            return reduce(shared)
+            return share(shared, *arguments, **options)
 
         return wrapper
 
     for kind in (torch.Tensor, torch.nn.Parameter, torch.UntypedStorage):
         ForkingPickler.register(kind, refusing(reducers.get(kind, reductions.reduce_tensor)))
+    _storage_method("share_memory_", refusing(torch.UntypedStorage.share_memory_))
+    _never_shared(torch.UntypedStorage.is_shared)
+
+
+def _never_shared(is_shared: Callable[[Any], bool]) -> None:
+    """PyTorch takes whatever is not on CPU for shared."""
+
+    @functools.wraps(is_shared)
+    def wrapper(storage: Any) -> bool:
+        return storage.device.type != "remote" and is_shared(storage)
+
+    _storage_method("is_shared", wrapper)
+
+
+def _storage_method(name: str, method: Callable[..., Any]) -> None:
+    setattr(torch.UntypedStorage, name, method)
 
 
 def _refuse_data_parallel() -> None:
