@@ -133,6 +133,8 @@ Output get_output(ByteReader& reader, std::size_t& elements_left, bool nested) {
   output.kind = reader.get<OutputKind>();
   switch (output.kind) {
     case OutputKind::kArgument:
+      if (nested) throw ProtocolError("an argument within a list of outputs");
+      break;
     case OutputKind::kUndefined:
       break;
     case OutputKind::kFresh:

@@ -100,6 +100,8 @@ TEST(PlanTest, MalformedPlansHaveAReason) {
       {{.outputs = {{.kind = OutputKind::kFresh, .layout = no_dtype}}}, "unknown dtype"},
       {{.outputs = {{.kind = OutputKind::kList, .elements = {{.kind = OutputKind::kList}}}}},
        "a list within a list"},
+      {{.outputs = {{.kind = OutputKind::kList, .elements = {{.kind = OutputKind::kArgument}}}}},
+       "an argument within a list"},
       {{.describes_outputs = true, .outputs = {fresh}}, "lists none"},
   };
   for (const auto& test : cases) {
