@@ -161,6 +161,7 @@ class ZmqChannel final : public Channel {
     socket_.set(zmq::sockopt::reconnect_ivl_max, 2000);
     socket_.set(zmq::sockopt::heartbeat_ivl, 5000);
     socket_.set(zmq::sockopt::heartbeat_timeout, 20000);
+    socket_.set(zmq::sockopt::heartbeat_ttl, 20000);  // the executor's end, which asks for none
     socket_.set(zmq::sockopt::tcp_keepalive, 1);
   }
 
