@@ -12,26 +12,27 @@ from typing import Any
 from torch_remote_conformance.case import Case, Level
 from torch_remote_conformance.target import Target
 
-#: Modules with a function cases(target).
-FAMILIES: tuple[str, ...] = (
-    "torch_remote_conformance.executor_storages",
-    "torch_remote_conformance.memory",
-    "torch_remote_conformance.copies",
-    "torch_remote_conformance.views",
-    "torch_remote_conformance.programs",
-    "torch_remote_conformance.operators",
-    "torch_remote_conformance.modules",
-    "torch_remote_conformance.optimizers",
-    "torch_remote_conformance.foreach",
-    "torch_remote_conformance.special",
-    "torch_remote_conformance.late_errors",
-    "torch_remote_conformance.leaks",
-    "torch_remote_conformance.mixed_precision",
-    "torch_remote_conformance.random_numbers",
-    "torch_remote_conformance.several_devices",
-    "torch_remote_conformance.streams",
-    "torch_remote_conformance.faults",
-)
+#: Modules with a function cases(target), and the lowest level of their cases.
+FAMILIES: dict[str, Level] = {
+    "torch_remote_conformance.protocol": Level.L0,
+    "torch_remote_conformance.executor_storages": Level.L1,
+    "torch_remote_conformance.memory": Level.L1,
+    "torch_remote_conformance.copies": Level.L1,
+    "torch_remote_conformance.views": Level.L1,
+    "torch_remote_conformance.programs": Level.L1,
+    "torch_remote_conformance.operators": Level.L2,
+    "torch_remote_conformance.modules": Level.L3,
+    "torch_remote_conformance.optimizers": Level.L3,
+    "torch_remote_conformance.foreach": Level.L3,
+    "torch_remote_conformance.special": Level.L3,
+    "torch_remote_conformance.late_errors": Level.L3,
+    "torch_remote_conformance.leaks": Level.L3,
+    "torch_remote_conformance.mixed_precision": Level.L4,
+    "torch_remote_conformance.random_numbers": Level.L4,
+    "torch_remote_conformance.several_devices": Level.L5,
+    "torch_remote_conformance.streams": Level.L5,
+    "torch_remote_conformance.faults": Level.L5,
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,12 @@ class Selection:
     pattern: str = "*"
     #: Number and count: of so many runs that share the cases, this is the one with that number, from 1.
     shard: tuple[int, int] = (1, 1)
-    families: Sequence[str] = FAMILIES
+    families: Sequence[str] = tuple(FAMILIES)
+
+    @property
+    def needs_device(self) -> bool:
+        """Whether a case may need PyTorch's device: those of L0 speak to the executor themselves."""
+        return self.level > Level.L0
 
     @classmethod
     def of_environment(cls, environment: Mapping[str, Any]) -> "Selection":
@@ -78,4 +84,6 @@ class Selection:
 def cases(target: Target, selection: Selection) -> Iterator[Case]:
     """The selected cases, family by family."""
     for family in selection.families:
+        if FAMILIES.get(family, Level.L0) > selection.level:
+            continue  # importing PyTorch's own tables takes seconds
         yield from filter(selection.takes, importlib.import_module(family).cases(target))

@@ -16,6 +16,7 @@ import torch
 
 from torch_remote_conformance.case import Level
 from torch_remote_conformance.comparing import assert_same
+from torch_remote_conformance.endpoint import Endpoint
 from torch_remote_conformance.family import Family, assert_refused
 from torch_remote_conformance.late_errors import fail
 from torch_remote_conformance.target import Target
@@ -27,8 +28,7 @@ cases = FAMILY.cases
 
 def _has_proxy(target: Target) -> bool:
     """Whether the executor is at a TCP address."""
-    address = target.address
-    return address is not None and (address.endpoint or "").startswith("tcp://")
+    return target.endpoint is not None and target.endpoint.address.startswith("tcp://")
 
 
 def _may_kill(target: Target) -> bool:
@@ -50,12 +50,12 @@ def _connected(
 ) -> Iterator[torch.device]:
     import torch_remote
 
-    address = target.address
-    assert address is not None
+    # A proxy in front of it, or another executor of its kind, has the same keys.
+    keys = target.endpoint or Endpoint(endpoint)
     device = torch_remote.connect(
         endpoint,
-        server_key=address.server_key,
-        key_file=address.key_file,
+        server_key=keys.server_key,
+        key_file=keys.key_file,
         num_threads=1,
         reconnect_timeout_s=reconnect_timeout_s,
     )
@@ -68,10 +68,9 @@ def _connected(
 @contextlib.contextmanager
 def _behind(target: Target, **faults: float) -> Iterator[tuple[TcpProxy, torch.device]]:
     """A proxy, and a device whose connection goes through it."""
-    assert target.address is not None
-    assert target.address.endpoint is not None
+    assert target.endpoint is not None
     proxy = TcpProxy(
-        target.address.endpoint,
+        target.endpoint.address,
         chunk_bytes=int(faults.get("chunk_bytes", 1 << 16)),
         delay_s=faults.get("delay_s", 0.0),
     )
@@ -208,9 +207,8 @@ def _failure_across(target: Target) -> None:
 @FAMILY.case("gone_for_good", applies=_has_proxy)
 def _gone(target: Target) -> None:
     """One clear error, the same at each call; other devices go on."""
-    assert target.address is not None
-    assert target.address.endpoint is not None
-    proxy = TcpProxy(target.address.endpoint)
+    assert target.endpoint is not None
+    proxy = TcpProxy(target.endpoint.address)
     with proxy, _connected(target, proxy.endpoint, reconnect_timeout_s=0.3) as device:
         x = torch.ones(2, device=device)
         assert x.sum().item() == 2

@@ -162,7 +162,7 @@ def _programs_line(target: Target) -> None:
 
 _SYNCHRONOUS = """
 import torch
-from torch_remote_conformance.target import Address, opened
+from torch_remote_conformance.target import Address, Endpoint, opened
 
 with opened({address!r}) as target:
     matrix = -torch.eye(2, device=target.device)

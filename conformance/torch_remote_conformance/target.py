@@ -3,10 +3,13 @@
 """What is proven: a device, how it is named, and what it claims."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
+
+from torch_remote_conformance.endpoint import Endpoint
 
 _FORMS = (
     "emulator:GPU_TYPE (in this process), local:GPU_TYPE (an executor process), null, tcp://host:port or "
@@ -29,6 +32,8 @@ class Target:
     description: dict[str, str] = field(default_factory=dict, compare=False)
     #: How it was reached; None for one that was made otherwise.
     address: "Address | None" = field(default=None, compare=False)
+    #: Where clients other than this process's device reach the executor; None where there is none.
+    endpoint: Endpoint | None = field(default=None, compare=False)
 
     @property
     def claims(self) -> str:
@@ -77,10 +82,8 @@ class Address:
     """How a process reaches a target: what the workers of a run share."""
 
     name: str
-    #: Of an executor that runs.
-    endpoint: str | None = None
-    server_key: str | None = None
-    key_file: str | None = None
+    #: Of an executor that runs, whoever started it.
+    endpoint: Endpoint | None = None
     #: Of a provider's machine, for torch_remote.attach.
     machine: str | None = None
 
@@ -102,7 +105,7 @@ def provided(
     """
     kind, _, rest = name.partition(":")
     if kind in ("tcp", "ipc") and rest.startswith("//"):
-        yield Address(name, endpoint=name, server_key=server_key, key_file=key_file)
+        yield Address(name, Endpoint(name, server_key, key_file))
         return
     if server_key is not None or key_file is not None:
         raise ValueError(
@@ -114,23 +117,41 @@ def provided(
         import torch_remote
 
         with torch_remote.LocalExecutor(emulate=rest or None) as executor:
-            yield Address(name, endpoint=executor.endpoint)
+            yield Address(name, Endpoint(executor.endpoint))
     elif kind and rest:
         import torch_remote
 
         device = torch_remote.create_device(kind, rest)
         machine = torch_remote.machine(device)
         try:
-            yield Address(name, machine=machine.name)
+            yield Address(name, endpoint_of(machine.name), machine.name)
         finally:
             machine.stop()
     else:
         raise ValueError(f"{name!r} is no target; there are {_FORMS}")
 
 
+def endpoint_of(machine: str | None) -> Endpoint | None:
+    """Of a provider's machine; None where the provider works in the process."""
+    if machine is None:
+        return None
+    from torch_remote._machines import records
+
+    record = records.get(machine)
+    assert record.endpoint is not None
+    return Endpoint(record.endpoint, record.server_key)
+
+
+#: The device of a target that was opened without its own.
+_NO_DEVICE = torch.device("meta")
+
+
 @contextlib.contextmanager
-def opened(address: Address) -> Iterator[Target]:
+def opened(address: Address, *, with_device: bool = True) -> Iterator[Target]:
     """The target, ready in this process; closed at the end.
+
+    Args:
+        with_device: False leaves PyTorch's device out, for cases that speak to the executor themselves.
 
     Raises:
         ValueError: torch has no such device, or there is no such GPU type.
@@ -141,13 +162,41 @@ def opened(address: Address) -> Iterator[Target]:
     if kind == "torch":
         yield _torch_target(address, rest)
         return
-    device = _made(address, rest)
-    try:
-        yield _remote_target(address, device)
-    finally:
-        import torch_remote
+    with _served(address, rest) as endpoint:
+        if not with_device:
+            yield Target(
+                address.name,
+                _NO_DEVICE,
+                computes_as_cpu=False,
+                draws_as_cpu=False,
+                endpoint=endpoint,
+            )
+            return
+        device = _made(address, rest)
+        try:
+            yield _remote_target(address, device, endpoint)
+        finally:
+            import torch_remote
 
-        torch_remote.machine(device).stop()
+            torch_remote.machine(device).stop()
+
+
+@contextlib.contextmanager
+def _served(address: Address, gpu_type: str) -> Iterator[Endpoint | None]:
+    """The target's endpoint. What works in the process is served at one for as long: the same executor."""
+    is_null = address.name == "null"
+    if address.endpoint is not None or not (is_null or address.name.startswith("emulator:")):
+        yield address.endpoint
+        return
+    from torch_remote._loading import ensure_loaded
+
+    # A folder of our own: nobody else can connect, and names are short enough for a socket.
+    with tempfile.TemporaryDirectory(prefix="torch-remote-") as folder:
+        server = ensure_loaded().serve(f"ipc://{folder}/executor", None if is_null else gpu_type)
+        try:
+            yield Endpoint(server.endpoint)
+        finally:
+            server.end("the conformance suite is done")
 
 
 def _made(address: Address, gpu_type: str) -> torch.device:
@@ -157,9 +206,9 @@ def _made(address: Address, gpu_type: str) -> torch.device:
         return torch_remote.attach(address.machine)
     if address.endpoint is not None:
         return torch_remote.connect(
-            address.endpoint,
-            server_key=address.server_key,
-            key_file=address.key_file,
+            address.endpoint.address,
+            server_key=address.endpoint.server_key,
+            key_file=address.endpoint.key_file,
             num_threads=1,
         )
     if address.name == "null":
@@ -184,7 +233,7 @@ def _torch_target(address: Address, text: str) -> Target:
     )
 
 
-def _remote_target(address: Address, device: torch.device) -> Target:
+def _remote_target(address: Address, device: torch.device, endpoint: Endpoint | None) -> Target:
     import torch_remote
 
     description = torch_remote.machine(device).description
@@ -197,4 +246,5 @@ def _remote_target(address: Address, device: torch.device) -> Target:
         draws_as_cpu=on_cpu,
         description=description,
         address=address,
+        endpoint=endpoint,
     )

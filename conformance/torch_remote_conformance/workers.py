@@ -92,7 +92,7 @@ def _serve(
     address: Address, selection: Selection, seed: int, pipe: Connection, *, is_first: bool
 ) -> bool:
     """Runs what the parent asks for, until there is no more, or a case has broken the target: then True."""
-    with opened(address) as target:
+    with opened(address, with_device=selection.needs_device) as target:
         cases = {case.id: case for case in catalogue.cases(target, selection)}
         if is_first:
             listed = [(case.id, int(case.level), case.subject) for case in cases.values()]
@@ -100,7 +100,7 @@ def _serve(
         while (wanted := pipe.recv()) is not None:
             result = run_case(cases[wanted], target, seed)
             pipe.send(result)
-            if result.failed and not _works(target):
+            if result.failed and not (selection.needs_device and _works(target)):
                 return True
     return False
 

@@ -10,7 +10,7 @@
 
 #include "core/executor/byte_executor_for_test.h"
 #include "core/executor/raw_client_for_test.h"
-#include "core/executor/server_for_test.h"
+#include "core/executor/running_server.h"
 #include "core/session/byte_program_for_test.h"
 
 namespace torch_remote::executor {

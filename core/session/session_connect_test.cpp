@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/executor/server_for_test.h"
+#include "core/executor/running_server.h"
 #include "core/session/byte_program_for_test.h"
 #include "core/session/scripted_channel_for_test.h"
 

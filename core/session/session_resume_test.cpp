@@ -6,7 +6,7 @@
 #include <iostream>
 #include <random>
 
-#include "core/executor/server_for_test.h"
+#include "core/executor/running_server.h"
 #include "core/session/byte_program_for_test.h"
 #include "core/session/faulty_channel_for_test.h"
 #include "core/transport/tcp_proxy_for_test.h"

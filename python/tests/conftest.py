@@ -13,9 +13,7 @@ import pytest
 import torch
 import torch_remote
 
-pytest.register_assert_rewrite("comparing", "libraries", "programs", "protocol_client")
-
-from protocol_client import bystander, client, serving  # noqa: E402, F401 (fixtures)
+pytest.register_assert_rewrite("comparing", "libraries", "programs")
 
 # Bits depend on the number of threads; one is the fastest for small tensors.
 torch.set_num_threads(1)

@@ -11,6 +11,22 @@ DEVICE_TYPE: int
 
 def emulate(gpu_type: str, num_threads: int, seed: int) -> int: ...
 def null_device(seed: int) -> int: ...
+
+class RunningServer:
+    """Serves on a thread of its own until end() is called, once."""
+
+    @property
+    def endpoint(self) -> str: ...
+    def end(self, reason: str) -> None: ...
+
+def serve(endpoint: str, gpu_type: str | None) -> RunningServer:
+    """Serves what emulate(gpu_type) makes, or null_device(), at an endpoint of this machine.
+
+    Raises:
+        ValueError: no such GPU type, or no endpoint that only this machine can reach.
+        RuntimeError: the endpoint is taken.
+    """
+
 def connect(
     endpoint: str,
     device_index: int,

@@ -30,6 +30,7 @@
 #include "core/executor/in_process.h"
 #include "core/executor/libtorch/libtorch_executor.h"
 #include "core/executor/null_executor.h"
+#include "core/executor/running_server.h"
 #include "core/session/errors.h"
 #include "core/session/session.h"
 #include "core/transport/channel.h"
@@ -103,16 +104,27 @@ int add_in_process(executor::ExecutorFactory factory, std::uint32_t thread_count
   return add_device(make_device(index.value(), std::move(session), std::move(executor)), seed);
 }
 
-int emulate(const std::string& gpu_type, std::uint32_t thread_count, std::uint64_t seed) {
-  const GpuModel& model = gpu_model(gpu_type);
+executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
   executor::LibtorchOptions options;
-  options.description = {{"emulates", std::string(model.type)}};
+  options.description = {{"emulates", std::string(gpu_model(gpu_type).type)}};
   options.runs_every_operator = true;  // whoever asks for one could call it here as well
-  return add_in_process(executor::libtorch_executor_factory(options), thread_count, seed);
+  return executor::libtorch_executor_factory(std::move(options));
+}
+
+int emulate(const std::string& gpu_type, std::uint32_t thread_count, std::uint64_t seed) {
+  return add_in_process(emulator_factory(gpu_type), thread_count, seed);
 }
 
 int null_device(std::uint64_t seed) {
   return add_in_process(executor::null_executor_factory(), 0, seed);
+}
+
+// The executors above behind an endpoint, for clients that aren't ours.
+std::unique_ptr<executor::RunningServer> serve(const std::string& endpoint,
+                                               const std::optional<std::string>& gpu_type) {
+  return std::make_unique<executor::RunningServer>(
+      gpu_type ? emulator_factory(*gpu_type) : executor::null_executor_factory(),
+      executor::ServerOptions{}, endpoint);
 }
 
 // executor_index says which of the executor's devices it becomes.
@@ -308,6 +320,11 @@ PYBIND11_MODULE(_C, module) {
   module.attr("DEVICE_TYPE") = static_cast<int>(c10::DeviceType::PrivateUse1);
   module.def("emulate", &emulate, py::arg("gpu_type"), py::arg("num_threads"), py::arg("seed"));
   module.def("null_device", &null_device, py::arg("seed"));
+  py::class_<executor::RunningServer>(module, "RunningServer")
+      .def_property_readonly("endpoint", &executor::RunningServer::endpoint)
+      .def("end", &executor::RunningServer::end, py::arg("reason"),
+           py::call_guard<py::gil_scoped_release>());
+  module.def("serve", &serve, py::arg("endpoint"), py::arg("gpu_type"));
   module.def("connect", &connect, py::arg("endpoint"), py::arg("device_index"),
              py::arg("num_threads"), py::arg("seed"), py::arg("timeout_s"),
              py::arg("reconnect_timeout_s"), py::arg("server_key"), py::arg("secret_key"));

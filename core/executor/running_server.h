@@ -1,7 +1,8 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// A Server that runs on a thread while it exists.
+// A Server that runs on a thread of this process while it exists: for tests, and for the
+// conformance suite, whose own client has to reach the executors that work in process.
 #pragma once
 
 #include <atomic>
@@ -10,14 +11,17 @@
 #include <utility>
 
 #include "core/executor/server.h"
+#include "core/transport/signals.h"
 
 namespace torch_remote::executor {
 
 class RunningServer {
  public:
+  // Throws as Server does. What its run() throws ends the process.
   explicit RunningServer(ExecutorFactory factory, ServerOptions options = {},
                          const std::string& endpoint = "tcp://127.0.0.1:0")
-      : server_(endpoint, std::move(factory), options), thread_([this] { server_.run(stop_); }) {}
+      : server_(endpoint, std::move(factory), std::move(options)),
+        thread_(transport::start_background_thread([this] { server_.run(stop_); })) {}
   RunningServer(const RunningServer&) = delete;
   RunningServer& operator=(const RunningServer&) = delete;
   // Without a word to its clients, as after a crash.
