@@ -6,6 +6,7 @@
 // fuzz_test.cpp (any compiler).
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <span>
 #include <vector>
@@ -87,6 +88,14 @@ inline void fuzz_replies(std::span<const std::byte> bytes) {
     ReplyRecorder again;
     for_each_reply(writer.bytes(), again);
     require(again.failures.front() == failure);
+  }
+  for (const auto& outputs : recorder.described) {
+    ReplyWriter once, twice;
+    once.outputs(0, outputs);
+    ReplyRecorder again;
+    for_each_reply(once.bytes(), again);
+    twice.outputs(0, again.described.front());
+    require(std::ranges::equal(once.bytes(), twice.bytes()));
   }
 }
 

@@ -13,7 +13,8 @@ bool is_number(ArgumentKind kind) {
 
 bool is_tensor_or_missing(ArgumentKind kind) {
   return kind == ArgumentKind::kTensor || kind == ArgumentKind::kUndefinedTensor ||
-         kind == ArgumentKind::kHostScalar || kind == ArgumentKind::kNone;
+         kind == ArgumentKind::kHostScalar || kind == ArgumentKind::kNone ||
+         kind == ArgumentKind::kSparseTensor;
 }
 
 template <WireNumber Element, typename Value>
@@ -66,6 +67,21 @@ void get_tensor(ByteReader& reader, Argument& argument) {
   argument.layout = get_layout(reader);
 }
 
+void get_sparse_tensor(ByteReader& reader, std::size_t& elements_left, Argument& argument) {
+  argument.sparse = get_sparse_layout(reader);
+  const std::size_t count = component_count(argument.sparse.kind);
+  if (count > elements_left) throw ProtocolError("too many components of sparse tensors");
+  elements_left -= count;
+  argument.elements.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    Argument& component = argument.elements.emplace_back();
+    component.kind = reader.get<ArgumentKind>();
+    if (component.kind != ArgumentKind::kTensor)
+      throw ProtocolError("a component of a sparse tensor is no tensor");
+    get_tensor(reader, component);
+  }
+}
+
 Argument get_argument(ByteReader& reader, std::size_t& elements_left, bool nested) {
   Argument argument;
   argument.kind = reader.get<ArgumentKind>();
@@ -83,6 +99,9 @@ Argument get_argument(ByteReader& reader, std::size_t& elements_left, bool neste
       break;
     case ArgumentKind::kTensor:
       get_tensor(reader, argument);
+      break;
+    case ArgumentKind::kSparseTensor:
+      get_sparse_tensor(reader, elements_left, argument);
       break;
     case ArgumentKind::kTensorList:
       get_elements(reader, elements_left, argument, &is_tensor_or_missing);
@@ -206,6 +225,10 @@ void put_argument(ByteWriter& writer, const Argument& argument) {
       put_layout(writer, layout.dtype, layout.flags, layout.sizes, layout.strides);
       break;
     }
+    case ArgumentKind::kSparseTensor:
+      put_sparse_layout(writer, argument.sparse);
+      for (const Argument& component : argument.elements) put_argument(writer, component);
+      break;
     case ArgumentKind::kTensorList:
     case ArgumentKind::kNumberList:
       writer.put(static_cast<std::uint32_t>(argument.elements.size()));

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/protocol/bytes.h"
+#include "core/protocol/sparse_layout.h"
 #include "core/protocol/tensor_layout.h"
 
 namespace torch_remote::protocol {
@@ -26,7 +27,7 @@ enum class ArgumentKind : std::uint8_t {
   kNone = 0,
   kTensor = 1,  // access:u8 offset_size:u8 layout; in the call: id:u64 offset:(0, 4 or 8 bytes)
   kUndefinedTensor = 2,
-  kTensorList = 3,  // count:u32, then arguments of kind kTensor, kUndefinedTensor or kNone
+  kTensorList = 3,  // count:u32, then arguments of kinds 0, 1, 2, 4 and 20
   kHostScalar = 4,  // dtype:u8 wrapped:u8; in the call: 8 bytes (complex128: 16), a 0-d CPU tensor
   kInteger = 5,     // i64: also dtypes, layouts and memory formats, by PyTorch's numbers
   kBoolean = 6,     // u8
@@ -43,6 +44,7 @@ enum class ArgumentKind : std::uint8_t {
   kString = 17,          // length:u32 bytes
   kDevice = 18,          // u8: 0 the executor's device, 1 CPU
   kGenerator = 19,       // in the call: generator number, u64
+  kSparseTensor = 20,    // sparse layout, then its components: two or three of kind kTensor
 };
 
 enum class Access : std::uint8_t { kRead = 0, kWrite = 1 };
@@ -55,7 +57,8 @@ struct Argument {
   TensorLayout layout{};               // kTensor; kHostScalar: its dtype alone
   std::int64_t integer = 0;            // kInteger
   std::complex<double> number{};       // kDouble, kComplex
-  std::vector<Argument> elements{};    // kTensorList, kNumberList
+  SparseLayout sparse{};               // kSparseTensor
+  std::vector<Argument> elements{};    // kTensorList, kNumberList; kSparseTensor: its components
   std::vector<std::int64_t> integers{};  // kIntegerList, kBooleanList
   std::vector<double> doubles{};         // kDoubleList
   std::string text{};                    // kString

@@ -32,6 +32,8 @@ TEST(PlanTest, GoldenBytes) {
   EXPECT_EQ(decode(expect_golden("plan_add", encode(sample_plan()))), sample_plan());
   EXPECT_EQ(decode(expect_golden("plan_every_kind", encode(sample_plan_of_every_kind()))),
             sample_plan_of_every_kind());
+  EXPECT_EQ(decode(expect_golden("plan_sparse", encode(sample_plan_of_sparse_tensors()))),
+            sample_plan_of_sparse_tensors());
 }
 
 TEST(PlanTest, EveryKindOfArgumentComesBackAlone) {
@@ -67,6 +69,41 @@ TEST(PlanTest, CallShapeFindsIdsAndTheSize) {
   EXPECT_EQ(every.values_size_bytes, 152u);
 }
 
+TEST(PlanTest, CallShapeFindsTheComponentsOfSparseTensors) {
+  // COO 8 and 8, BSR 8, 8 and 8+4, in the list BSR and COO once more.
+  const CallShape shape = call_shape(sample_plan_of_sparse_tensors());
+  EXPECT_THAT(shape.written_id_positions, testing::ElementsAre(0, 8, 72, 80));
+  EXPECT_THAT(shape.read_id_positions, testing::ElementsAre(16, 24, 32, 44, 52, 60));
+  EXPECT_EQ(shape.values_size_bytes, 88u);
+}
+
+TEST(PlanTest, MalformedSparseTensorsHaveAReason) {
+  const Argument coo = sample_plan_of_sparse_tensors().arguments.at(0);
+  const auto changed = [&](auto change) {
+    Argument argument = coo;
+    change(argument);
+    return PlanDefinition{.arguments = {argument}};
+  };
+  const struct {
+    PlanDefinition plan;
+    const char* reason;
+  } cases[] = {
+      {changed([](Argument& a) { a.sparse.kind = static_cast<SparseKind>(3); }),
+       "unknown sparse layout 3"},
+      {changed([](Argument& a) { a.sparse.sizes = {4, -3}; }), "negative size"},
+      {changed([](Argument& a) { a.sparse.sizes = {std::int64_t{1} << 62, 4}; }), "too many"},
+      {changed([](Argument& a) { a.sparse.sizes.assign(65, 1); }), "dimensions: count 65"},
+      {changed([](Argument& a) { a.sparse.sparse_dimensions = 3; }), "more sparse dimensions"},
+      {changed([](Argument& a) { a.sparse.kind = SparseKind::kCsr; }), "a compressed layout"},
+      {changed([](Argument& a) { a.elements[1] = {.kind = Kind::kNone}; }), "is no tensor"},
+      {changed([&](Argument& a) { a.elements[0] = coo; }), "is no tensor"},
+  };
+  for (const auto& test : cases) {
+    EXPECT_THAT([&] { decode(encode(test.plan)); },
+                testing::ThrowsMessage<ProtocolError>(testing::HasSubstr(test.reason)));
+  }
+}
+
 TEST(PlanTest, MalformedPlansHaveAReason) {
   const Argument list{.kind = Kind::kTensorList};
   const Argument numbers{.kind = Kind::kNumberList};
@@ -83,7 +120,7 @@ TEST(PlanTest, MalformedPlansHaveAReason) {
     PlanDefinition plan;
     const char* reason;
   } cases[] = {
-      {with({.kind = static_cast<Kind>(20)}), "unknown argument kind 20"},
+      {with({.kind = static_cast<Kind>(21)}), "unknown argument kind 21"},
       {with({.kind = Kind::kTensor, .access = static_cast<Access>(2)}), "unknown access"},
       {with({.kind = Kind::kTensor, .offset_size_bytes = 2}), "an offset has"},
       {with({.kind = Kind::kTensor, .layout = no_dtype}), "unknown dtype 13"},
@@ -118,11 +155,13 @@ TEST(PlanTest, ACountBeyondTheEndIsRefusedBeforeMemoryIsTaken) {
 }
 
 TEST(PlanTest, EveryTruncationThrows) {
-  const auto bytes = encode(sample_plan_of_every_kind());
-  for (std::size_t size = 0; size < bytes.size(); ++size) {
-    const auto cut = std::span(bytes).first(size);
-    ByteReader reader(cut);
-    EXPECT_THROW(get_plan(reader), ProtocolError) << size;
+  for (const auto& plan : {sample_plan_of_every_kind(), sample_plan_of_sparse_tensors()}) {
+    const auto bytes = encode(plan);
+    for (std::size_t size = 0; size < bytes.size(); ++size) {
+      const auto cut = std::span(bytes).first(size);
+      ByteReader reader(cut);
+      EXPECT_THROW(get_plan(reader), ProtocolError) << size;
+    }
   }
 }
 

@@ -36,6 +36,9 @@ void put_output(ByteWriter& writer, const DescribedOutput& output) {
       writer.put(output.storage_size_bytes);
       break;
     }
+    case Kind::kSparseTensor:
+      put_sparse_layout(writer, output.sparse);
+      break;
     case Kind::kInteger:
       writer.put(output.integer);
       break;
@@ -58,6 +61,10 @@ DescribedOutput get_output(ByteReader& reader) {
     case Kind::kUndefined:
     case Kind::kListBegin:
     case Kind::kListEnd:
+    case Kind::kKeptComponent:
+      break;
+    case Kind::kSparseTensor:
+      output.sparse = get_sparse_layout(reader);
       break;
     case Kind::kTensor:
       output.layout = get_layout(reader);
@@ -82,21 +89,46 @@ DescribedOutput get_output(ByteReader& reader) {
   return output;
 }
 
+// Follows where in a list, or a sparse tensor, the next output stands.
+class OutputGrammar {
+ public:
+  void take(const DescribedOutput& output) {
+    using Kind = DescribedOutput::Kind;
+    const bool is_component = output.kind == Kind::kTensor || output.kind == Kind::kKeptComponent;
+    if (components_left_ != 0) {
+      if (!is_component) throw ProtocolError("a described sparse tensor lacks a component");
+      --components_left_;
+      return;
+    }
+    if (output.kind == Kind::kKeptComponent)
+      throw ProtocolError("a described component belongs to no sparse tensor");
+    if (output.kind == Kind::kSparseTensor) components_left_ = component_count(output.sparse.kind);
+    const bool begins = output.kind == Kind::kListBegin;
+    const bool ends = output.kind == Kind::kListEnd;
+    if (is_in_list_ ? begins : ends)
+      throw ProtocolError("a described list begins or ends where it can't");
+    is_in_list_ = begins || (is_in_list_ && !ends);
+  }
+  void end() const {
+    if (is_in_list_) throw ProtocolError("a described list has no end");
+    if (components_left_ != 0) throw ProtocolError("a described sparse tensor lacks a component");
+  }
+
+ private:
+  bool is_in_list_ = false;
+  std::size_t components_left_ = 0;
+};
+
 std::vector<DescribedOutput> get_outputs(ByteReader& reader) {
   const auto count = reader.get_count<std::uint32_t>(1, kListElementsMax, "described outputs");
   std::vector<DescribedOutput> outputs;
   outputs.reserve(count);
-  bool is_in_list = false;
+  OutputGrammar grammar;
   for (std::size_t i = 0; i < count; ++i) {
     outputs.push_back(get_output(reader));
-    const auto kind = outputs.back().kind;
-    const bool begins = kind == DescribedOutput::Kind::kListBegin;
-    const bool ends = kind == DescribedOutput::Kind::kListEnd;
-    if (is_in_list ? begins : ends)
-      throw ProtocolError("a described list begins or ends where it can't");
-    is_in_list = begins || (is_in_list && !ends);
+    grammar.take(outputs.back());
   }
-  if (is_in_list) throw ProtocolError("a described list has no end");
+  grammar.end();
   return outputs;
 }
 

@@ -24,6 +24,7 @@
 
 #include "core/protocol/bytes.h"
 #include "core/protocol/commands.h"
+#include "core/protocol/sparse_layout.h"
 #include "core/protocol/tensor_layout.h"
 #include "core/protocol/wire.h"
 
@@ -50,9 +51,12 @@ struct DescribedOutput {
     kDouble = 4,     // f64
     kListBegin = 5,  // the tensors up to kListEnd are one list
     kListEnd = 6,
+    kSparseTensor = 7,   // sparse layout; its components follow, each a kTensor or kKeptComponent
+    kKeptComponent = 8,  // of a sparse argument that was written: the one that it has had
   };
   Kind kind = Kind::kUndefined;
   TensorLayout layout{};
+  SparseLayout sparse{};
   std::uint64_t storage_size_bytes = 0;
   std::int64_t integer = 0;  // kInteger, kBoolean
   double number = 0;         // kDouble

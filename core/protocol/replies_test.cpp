@@ -32,6 +32,8 @@ std::vector<Sample> samples() {
       {"byte_frames", [](ReplyWriter& to) { to.byte_frames(2, 3 << 20, 3); },
        "byte_frames 2 3145728 3"},
       {"outputs", [](ReplyWriter& to) { to.outputs(3, sample_outputs()); }, "outputs 3"},
+      {"sparse_outputs", [](ReplyWriter& to) { to.outputs(3, sample_sparse_outputs()); },
+       "outputs 3"},
       {"generator_state", [](ReplyWriter& to) { to.generator_state(4, kPayload); },
        "generator_state 4 5"},
       {"synchronized", [](ReplyWriter& to) { to.synchronized(5); }, "synchronized 5"},
@@ -55,7 +57,10 @@ TEST(RepliesTest, GoldenBytesOfEveryReply) {
     for_each_reply(expect_golden(std::string("reply_") + sample.name, writer.bytes()), recorder);
     EXPECT_THAT(recorder.lines, ElementsAre(sample.line));
     for (const Failure& failure : recorder.failures) EXPECT_EQ(failure, sample_failure());
-    for (const auto& outputs : recorder.described) EXPECT_EQ(outputs, sample_outputs());
+    for (const auto& outputs : recorder.described) {
+      EXPECT_EQ(outputs,
+                std::string(sample.name) == "outputs" ? sample_outputs() : sample_sparse_outputs());
+    }
   }
 }
 
@@ -109,7 +114,16 @@ TEST(RepliesTest, MalformedRepliesHaveAReason) {
       {[&] { writer.byte_frames(1, 8, 65); }, "too many payload frames"},
       {[&] { writer.byte_frames(1, ~std::uint64_t{0}, 0); }, "truncated"},
       {[&] { writer.failure(of_unknown_kind); }, "unknown error kind"},
-      {[&] { described({.kind = static_cast<Kind>(7)}); }, "unknown described output"},
+      {[&] { described({.kind = static_cast<Kind>(9)}); }, "unknown described output"},
+      {[&] { described({.kind = Kind::kKeptComponent}); }, "belongs to no sparse tensor"},
+      {[&] { described({.kind = Kind::kSparseTensor}); }, "lacks a component"},
+      {[&] {
+         const DescribedOutput outputs[] = {{.kind = Kind::kSparseTensor, .sparse = sample_bsr()},
+                                            {.kind = Kind::kKeptComponent},
+                                            {.kind = Kind::kUndefined}};
+         writer.outputs(1, outputs);
+       },
+       "lacks a component"},
       {[&] {
          described({.kind = Kind::kTensor, .layout = sample_layout(), .storage_size_bytes = 23});
        },

@@ -74,6 +74,36 @@ inline PlanDefinition sample_plan_of_every_kind() {
   return plan;
 }
 
+inline SparseLayout sample_coo() {
+  return {.kind = SparseKind::kCoo, .is_coalesced = true, .sparse_dimensions = 1, .sizes = {4, 3}};
+}
+inline SparseLayout sample_bsr() {
+  return {.kind = SparseKind::kBsr, .sparse_dimensions = 2, .sizes = {2, 3}};
+}
+
+// A sparse tensor in COO that is written, one in BSR that is read, and one within a list.
+inline PlanDefinition sample_plan_of_sparse_tensors() {
+  using Kind = ArgumentKind;
+  const Argument indices{.kind = Kind::kTensor,
+                         .access = Access::kWrite,
+                         .layout = {.dtype = 4, .sizes = {1, 2}, .strides = {2, 1}}};
+  const Argument values{.kind = Kind::kTensor, .access = Access::kWrite, .layout = sample_layout()};
+  const Argument compressed{.kind = Kind::kTensor,
+                            .layout = {.dtype = 4, .sizes = {3}, .strides = {1}}};
+  const Argument plain{.kind = Kind::kTensor, .layout = {.dtype = 4, .sizes = {2}, .strides = {1}}};
+  const Argument blocks{.kind = Kind::kTensor,
+                        .offset_size_bytes = 4,
+                        .layout = {.dtype = 6, .sizes = {2, 1, 3}, .strides = {3, 3, 1}}};
+  const Argument coo{
+      .kind = Kind::kSparseTensor, .sparse = sample_coo(), .elements = {indices, values}};
+  const Argument bsr{
+      .kind = Kind::kSparseTensor, .sparse = sample_bsr(), .elements = {compressed, plain, blocks}};
+  return {.plan = 78,
+          .operator_number = 4,
+          .describes_outputs = true,
+          .arguments = {coo, bsr, {.kind = Kind::kTensorList, .elements = {bsr, coo}}}};
+}
+
 inline const std::byte kSampleValues[24] = {std::byte{0x11}, std::byte{0x22}, std::byte{0x33}};
 inline constexpr TensorId kSampleId = 0x4080000000000200;
 
@@ -86,6 +116,22 @@ inline std::vector<DescribedOutput> sample_outputs() {
           {.kind = Kind::kBoolean, .integer = 1},
           {.kind = Kind::kListEnd},
           {.kind = Kind::kDouble, .number = 2.5}};
+}
+
+// A written argument of which only the values are new, and a list with a sparse tensor.
+inline std::vector<DescribedOutput> sample_sparse_outputs() {
+  using Kind = DescribedOutput::Kind;
+  const DescribedOutput tensor{
+      .kind = Kind::kTensor, .layout = sample_layout(), .storage_size_bytes = 24};
+  return {{.kind = Kind::kSparseTensor, .sparse = sample_coo()},
+          {.kind = Kind::kKeptComponent},
+          tensor,
+          {.kind = Kind::kListBegin},
+          {.kind = Kind::kSparseTensor, .sparse = sample_bsr()},
+          tensor,
+          tensor,
+          tensor,
+          {.kind = Kind::kListEnd}};
 }
 
 inline Failure sample_failure() {

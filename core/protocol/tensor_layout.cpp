@@ -27,11 +27,12 @@ constexpr std::array<std::uint8_t, 46> kElementSizes = {
     1, 1,                  // float8_e8m0fnu float4_e2m1fn_x2
 };
 
-// Strides of 0 let few bytes have many elements, whose number still has to fit 63 bits.
-void check_element_count(const TensorLayout& layout) {
+}  // namespace
+
+void check_element_count(std::span<const std::int64_t> sizes) {
   constexpr std::uint64_t kElementsMax = std::numeric_limits<std::int64_t>::max();
   std::uint64_t elements = 1;
-  for (const std::int64_t size : layout.sizes) {
+  for (const std::int64_t size : sizes) {
     const auto factor = static_cast<std::uint64_t>(size);
     if (factor != 0 && elements > kElementsMax / factor) {
       throw ProtocolError("tensor has too many elements");
@@ -39,8 +40,6 @@ void check_element_count(const TensorLayout& layout) {
     elements *= factor;
   }
 }
-
-}  // namespace
 
 std::uint64_t data_type_size_bytes(DataType type) {
   return type < kElementSizes.size() ? kElementSizes[type] : 0;
@@ -93,7 +92,7 @@ TensorLayout get_layout(ByteReader& reader) {
   };
   get_extents(layout.sizes, "size");
   get_extents(layout.strides, "stride");
-  check_element_count(layout);
+  check_element_count(layout.sizes);
   extent_size_bytes(layout);  // for its check
   return layout;
 }

@@ -28,6 +28,10 @@ struct TensorLayout {
   friend bool operator==(const TensorLayout&, const TensorLayout&) = default;
 };
 
+// Throws ProtocolError unless the number of elements fits 63 bits, which strides of 0 and sparse
+// tensors don't see to. No size is negative.
+void check_element_count(std::span<const std::int64_t> sizes);
+
 // Bytes from the first element to behind the last one; 0 when there is no element.
 // Throws ProtocolError beyond kStorageSizeBytesMax, so later arithmetic on it can't overflow.
 std::uint64_t extent_size_bytes(const TensorLayout& layout);
