@@ -50,6 +50,7 @@ class Caller::ClearAtEnd {
   ~ClearAtEnd() {
     caller_.stack_.clear();
     caller_.resizable_.clear();
+    caller_.sparse_.clear();
   }
 
  private:
@@ -75,7 +76,7 @@ std::vector<protocol::DescribedOutput> Caller::call_and_describe(const DecodedPl
   const ClearAtEnd clear_at_end(*this);
   Values values(bytes);
   run(plan, values);
-  return describe_and_store(stack_, first_output_id, device_, storages_);
+  return describe_and_store(stack_, sparse_, first_output_id, device_, storages_);
 }
 
 void Caller::run(const DecodedPlan& plan, Values& values) {
@@ -97,6 +98,7 @@ void Caller::run(const DecodedPlan& plan, Values& values) {
     plan.runnable.run.callBoxed(stack_);
   }
   if (plan.has_resizable_arguments) check_resizable_arguments(plan);
+  for (SparseArgument& argument : sparse_) argument.finish();
   TORCH_INTERNAL_ASSERT(plan.describes_outputs || stack_.size() == plan.outputs.size());
 }
 
@@ -136,6 +138,8 @@ IValue Caller::fill(const PlannedArgument& argument, Values& values) {
     }
     case Fill::kGenerator:
       return generators_.get(values.take<std::uint64_t>());
+    case Fill::kSparseTensor:
+      return fill_sparse_tensor(argument, values);
     case Fill::kTensorList:
       return fill_list<at::Tensor>(argument, values);
     case Fill::kOptionalTensorList:
@@ -154,6 +158,19 @@ IValue Caller::fill_list(const PlannedArgument& argument, Values& values) {
     list.push_back(fill(element, values).template to<Element>());
   }
   return list;
+}
+
+at::Tensor Caller::fill_sparse_tensor(const PlannedArgument& argument, Values& values) {
+  std::vector<at::Tensor> components;
+  components.reserve(argument.elements.size());
+  for (const PlannedArgument& component : argument.elements)
+    components.push_back(fill_tensor(component, values));
+  for (SparseArgument& earlier : sparse_) {
+    if (!earlier.is_made_of(argument.sparse, components)) continue;
+    if (argument.is_written) earlier.mark_written();
+    return earlier.tensor();
+  }
+  return sparse_.emplace_back(argument.sparse, std::move(components), argument.is_written).tensor();
 }
 
 IValue Caller::fill_number_list(const PlannedArgument& argument, Values& values) {

@@ -12,6 +12,7 @@
 
 #include "core/executor/libtorch/decoded_plan.h"
 #include "core/executor/libtorch/generators.h"
+#include "core/executor/libtorch/sparse_tensors.h"
 #include "core/executor/libtorch/storage_table.h"
 #include "core/protocol/replies.h"
 
@@ -44,6 +45,7 @@ class Caller {
   const at::Tensor& fill_tensor(const PlannedArgument& argument, Values& values);
   template <typename Element>
   c10::IValue fill_list(const PlannedArgument& argument, Values& values);
+  at::Tensor fill_sparse_tensor(const PlannedArgument& argument, Values& values);
   c10::IValue fill_number_list(const PlannedArgument& argument, Values& values);
   void check_resizable_arguments(const DecodedPlan& plan);
   void store(const PlannedOutput& planned, c10::IValue result, Values& values);
@@ -53,6 +55,7 @@ class Caller {
   Generators& generators_;
   torch::jit::Stack stack_;
   std::vector<ResizableArgument> resizable_;
+  std::vector<SparseArgument> sparse_;
 };
 
 }  // namespace torch_remote::executor::libtorch

@@ -37,6 +37,7 @@ class ArgumentDecoder {
   PlannedArgument decode(const Argument& argument, const c10::Type& type) const;
   PlannedArgument decode_none(const c10::Type& type) const;
   PlannedArgument decode_tensor(const Argument& argument) const;
+  PlannedArgument decode_sparse_tensor(const Argument& argument) const;
   PlannedArgument decode_host_scalar(const Argument& argument) const;
   PlannedArgument decode_tensor_list(const Argument& argument, const c10::Type& element_type) const;
   PlannedArgument decode_number_list(const Argument& argument, const c10::Type& element_type) const;
@@ -97,6 +98,9 @@ PlannedArgument ArgumentDecoder::decode(const Argument& argument, const c10::Typ
     case ArgumentKind::kTensor:
       expect(type, TypeKind::TensorType);
       return decode_tensor(argument);
+    case ArgumentKind::kSparseTensor:
+      expect(type, TypeKind::TensorType);
+      return decode_sparse_tensor(argument);
     case ArgumentKind::kUndefinedTensor:
       expect(type, TypeKind::TensorType);
       return fixed(at::Tensor());
@@ -170,6 +174,17 @@ PlannedArgument ArgumentDecoder::decode_tensor(const Argument& argument) const {
   return planned;
 }
 
+PlannedArgument ArgumentDecoder::decode_sparse_tensor(const Argument& argument) const {
+  PlannedArgument planned = varying(Fill::kSparseTensor);
+  planned.sparse = argument.sparse;
+  for (const Argument& component : argument.elements) {
+    planned.elements.push_back(decode_tensor(component));
+    planned.elements.back().may_be_resized = false;  // its new components are described
+    planned.is_written |= component.access == protocol::Access::kWrite;
+  }
+  return planned;
+}
+
 PlannedArgument ArgumentDecoder::decode_host_scalar(const Argument& argument) const {
   PlannedArgument planned = varying(Fill::kHostScalar);
   const auto dtype = static_cast<c10::ScalarType>(argument.layout.dtype);
@@ -220,10 +235,8 @@ PlannedOutput decode_output(const protocol::Output& output, const PlanContext& c
   planned.kind = output.kind;
   if (output.kind == protocol::OutputKind::kFresh) {
     planned.tensor = PlannedTensor(output.layout);
-    if (planned.tensor.extent_size_bytes > context.storage_size_bytes_max ||
-        output.layout.flags != 0) {
-      throw ExecutorError(ErrorKind::kValue,
-                          "an output is larger than the executor's limit, or conjugate");
+    if (planned.tensor.extent_size_bytes > context.storage_size_bytes_max) {
+      throw ExecutorError(ErrorKind::kValue, "an output is larger than the executor's limit");
     }
   }
   if (depth == 0) {

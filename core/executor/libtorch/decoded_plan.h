@@ -31,13 +31,16 @@ struct PlannedArgument {
     kGenerator,
     kTensorList,
     kOptionalTensorList,
-    kNumberList,  // of numbers, of which one or more vary
+    kNumberList,    // of numbers, of which one or more vary
+    kSparseTensor,  // of the tensors that are its elements
   };
   Fill fill = Fill::kFixed;
   std::uint8_t offset_size_bytes = 0;  // kTensor
   bool may_be_resized = false;         // kTensor: an out= argument, to be looked at after the call
   c10::IValue fixed;                   // kNumberList: an empty list of the type that is wanted
   PlannedTensor tensor;                // kTensor
+  protocol::SparseLayout sparse;       // kSparseTensor
+  bool is_written = false;             // kSparseTensor
   at::Tensor host_scalar;              // kHostScalar: filled anew by each call
   std::vector<PlannedArgument> elements;
 };

@@ -21,16 +21,43 @@ using c10::OperatorHandle;
 using c10::TypeKind;
 
 // Names of aten that begin like this. Beside files and test helpers: operators that take an address
-// out of a tensor's bytes (fbgemm's packed weights), that believe indices without a check, and
-// families whose tensors can't travel anyway.
-constexpr std::array<std::string_view, 22> kDeniedBeginnings = {
-    "from_file",     "_test_",         "_print",
-    "resize",        "_resize_output", "set_",
-    "record_stream", "_pin_memory",    "pin_memory",
-    "is_pinned",     "fbgemm_",        "_wrapped_",
-    "quantized_",    "_nested_",       "sparse_",
-    "_sparse_",      "_reshape_alias", "_convert_indices_from_",
-    "_cudnn",        "cudnn_",         "miopen_",
+// out of a tensor's bytes (fbgemm's packed weights), that believe indices without a check, that
+// make sparse tensors of parts that nobody has checked, which clients do themselves, and families
+// whose tensors can't travel anyway.
+constexpr std::array<std::string_view, 34> kDeniedBeginnings = {
+    "from_file",
+    "_test_",
+    "_print",
+    "resize",
+    "_resize_output",
+    "set_",
+    "record_stream",
+    "_pin_memory",
+    "pin_memory",
+    "is_pinned",
+    "fbgemm_",
+    "_wrapped_",
+    "quantized_",
+    "_nested_",
+    "sparse_resize_",
+    "sparse_coo_tensor",
+    "sparse_compressed_tensor",
+    "sparse_csr_tensor",
+    "sparse_csc_tensor",
+    "sparse_bsr_tensor",
+    "sparse_bsc_tensor",
+    "_sparse_coo_tensor",
+    "_sparse_compressed_tensor",
+    "_sparse_csr_tensor",
+    "_sparse_csc_tensor",
+    "_sparse_bsr_tensor",
+    "_sparse_bsc_tensor",
+    "_sparse_semi_structured",
+    "_reshape_alias",
+    "_convert_indices_from_",
+    "_cudnn",
+    "cudnn_",
+    "miopen_",
     "_use_cudnn",
 };
 
@@ -94,6 +121,15 @@ std::string denial(const OperatorHandle& handle, std::string_view space, std::st
   if (space == "aten" && std::ranges::any_of(kDeniedBeginnings, begins_name))
     return "it is on the list of denied ones";
   return {};
+}
+
+// Some operators have kernels for sparse tensors alone.
+bool has_kernel(const OperatorHandle& handle, c10::Device device) {
+  const auto layouts = {c10::Layout::Strided, c10::Layout::Sparse, c10::Layout::SparseCsr};
+  return std::ranges::any_of(layouts, [&](c10::Layout layout) {
+    return handle.hasComputedKernelForDispatchKey(
+        c10::computeDispatchKey(std::nullopt, layout, device));
+  });
 }
 
 // ---- generators ----
@@ -178,8 +214,7 @@ RunnableOperator find_operator(std::string_view name, std::string_view overload,
   if (found.substitute != nullptr) return found;
   const std::string reason = denial(*handle, space, name.substr(colons + 2));
   if (!reason.empty()) refuse("the executor does not run " + shown + ": " + reason);
-  const c10::DispatchKey key = c10::computeDispatchKey(std::nullopt, std::nullopt, device);
-  if (!handle->hasComputedKernelForDispatchKey(key)) {
+  if (!has_kernel(*handle, device)) {
     refuse("the executor (torch " TORCH_VERSION ") has no kernel of operator " + shown + " for " +
            device.str() + ", the device that it computes on");
   }

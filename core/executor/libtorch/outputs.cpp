@@ -46,7 +46,7 @@ bool is_alone(const at::Tensor& tensor, std::uint64_t extent_size_bytes) {
   const c10::Storage& storage = implementation.unsafe_storage();
   return tensor.use_count() == 1 && storage.use_count() == 1 &&
          storage.nbytes() == extent_size_bytes && implementation.storage_offset() == 0 &&
-         !implementation.is_conj() && !implementation.is_neg() && !tensor._is_zerotensor();
+         !tensor._is_zerotensor();
 }
 
 // Strides of dimensions that are never stepped along don't move any element.
@@ -69,7 +69,9 @@ void conform_tensor(at::Tensor& tensor, const PlannedTensor& planned, c10::Devic
   if (actual.dtype() != planned.dtype || actual.sizes() != planned.sizes_ref()) {
     throw_differs(name, planned, metadata(actual.dtype(), actual.sizes()));
   }
-  if (is_alone(tensor, planned.extent_size_bytes)) {
+  const bool has_planned_bits =
+      actual.is_conj() == planned.is_conjugate && actual.is_neg() == planned.is_negative;
+  if (has_planned_bits && is_alone(tensor, planned.extent_size_bytes)) {
     if (actual.strides() == planned.strides_ref()) return;
     // Calls that use this tensor will name the planned strides.
     if (are_strides_equivalent(actual, planned)) {
@@ -77,6 +79,8 @@ void conform_tensor(at::Tensor& tensor, const PlannedTensor& planned, c10::Devic
     }
   }
   at::Tensor copy = at::empty_strided(planned.sizes_ref(), planned.strides_ref(), tensor.options());
+  copy._set_conj(planned.is_conjugate);
+  copy._set_neg(planned.is_negative);
   copy.copy_(tensor);
   tensor = std::move(copy);
 }
@@ -121,25 +125,35 @@ bool is_non_overlapping(const at::Tensor& tensor) {
   return true;
 }
 
-// With the gaps that the original has between its elements.
+std::uint8_t flags_of(const at::Tensor& tensor) {
+  return static_cast<std::uint8_t>((tensor.is_conj() ? protocol::kConjugateFlag : 0) |
+                                   (tensor.is_neg() ? protocol::kNegativeFlag : 0));
+}
+
+// With the gaps that the original has between its elements, and its lazy bits.
 at::Tensor copy_in_same_layout(const at::Tensor& tensor) {
   if (!is_non_overlapping(tensor)) return tensor.clone();
   at::Tensor copy = at::empty_strided(tensor.sizes(), tensor.strides(), tensor.options());
+  copy._set_conj(tensor.is_conj());
+  copy._set_neg(tensor.is_neg());
   return copy.copy_(tensor);
 }
 
 class Describer {
  public:
-  Describer(TensorId next_id, c10::Device device, StorageTable& storages)
-      : next_id_(next_id), device_(device), storages_(storages) {}
+  Describer(std::span<SparseArgument> arguments, TensorId next_id, c10::Device device,
+            StorageTable& storages)
+      : arguments_(arguments), next_id_(next_id), device_(device), storages_(storages) {}
 
   void describe(IValue result);
   std::vector<DescribedOutput> take() { return std::move(described_); }
 
  private:
   void describe_tensor(at::Tensor tensor);
+  void describe_sparse(at::Tensor tensor);
   void describe_list(IValue result);
 
+  std::span<SparseArgument> arguments_;
   TensorId next_id_;
   c10::Device device_;
   StorageTable& storages_;
@@ -178,7 +192,28 @@ void Describer::describe_list(IValue result) {
   described_.push_back(bracket);
 }
 
+void Describer::describe_sparse(at::Tensor tensor) {
+  DescribedOutput output;
+  output.kind = DescribedOutput::Kind::kSparseTensor;
+  output.sparse = sparse_layout_of(tensor);
+  described_.push_back(std::move(output));
+  const auto argument = std::ranges::find_if(arguments_, [&](const SparseArgument& one) {
+    return one.is_written() && one.tensor().is_same(tensor);
+  });
+  std::vector<at::Tensor> components = components_of(tensor);
+  tensor.reset();  // or every component would count as shared
+  if (argument != arguments_.end()) argument->release();
+  for (std::size_t i = 0; i < components.size(); ++i) {
+    if (argument != arguments_.end() && argument->is_kept(i, components[i])) {
+      described_.emplace_back().kind = DescribedOutput::Kind::kKeptComponent;
+    } else {
+      describe_tensor(std::move(components[i]));
+    }
+  }
+}
+
 void Describer::describe_tensor(at::Tensor tensor) {
+  if (is_sparse(tensor)) return describe_sparse(std::move(tensor));
   DescribedOutput output;
   if (tensor.defined()) {
     if (!is_plain(tensor, device_)) {
@@ -193,13 +228,13 @@ void Describer::describe_tensor(at::Tensor tensor) {
           ErrorKind::kNotImplemented,
           c10::str("a tensor of dtype ", tensor.scalar_type(), " can't be described"));
     }
-    tensor = tensor.resolve_conj().resolve_neg();
     output.layout.sizes = tensor.sizes().vec();
     output.layout.strides = tensor.strides().vec();
     if (!is_alone(tensor, protocol::extent_size_bytes(output.layout))) {
       tensor = copy_in_same_layout(tensor);
       output.layout.strides = tensor.strides().vec();
     }
+    output.layout.flags = flags_of(tensor);
     output.storage_size_bytes = tensor.storage().nbytes();
     storages_.insert(next_id_++, std::move(tensor));
   }
@@ -216,9 +251,11 @@ void conform(IValue& result, const PlannedOutput& planned, c10::Device device,
   conform_tensor(result.toTensor(), planned.tensor, device, name);
 }
 
-std::vector<DescribedOutput> describe_and_store(std::vector<IValue>& results, TensorId first_id,
-                                                c10::Device device, StorageTable& storages) {
-  Describer describer(first_id, device, storages);
+std::vector<DescribedOutput> describe_and_store(std::vector<IValue>& results,
+                                                std::span<SparseArgument> arguments,
+                                                TensorId first_id, c10::Device device,
+                                                StorageTable& storages) {
+  Describer describer(arguments, first_id, device, storages);
   for (IValue& result : results) describer.describe(std::move(result));
   return describer.take();
 }

@@ -7,10 +7,12 @@
 
 #include <ATen/core/ivalue.h>
 #include <c10/core/Device.h>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "core/executor/libtorch/decoded_plan.h"
+#include "core/executor/libtorch/sparse_tensors.h"
 #include "core/executor/libtorch/storage_table.h"
 #include "core/protocol/replies.h"
 
@@ -22,8 +24,10 @@ namespace torch_remote::executor::libtorch {
 void conform(c10::IValue& result, const PlannedOutput& planned, c10::Device device,
              const std::string& name);
 
-// Describes results and stores their tensors under first_id, first_id + 1, ...
+// Describes results and stores their tensors under first_id, first_id + 1, ... Of a result that is
+// one of the sparse arguments, only the components that are new.
 std::vector<protocol::DescribedOutput> describe_and_store(std::vector<c10::IValue>& results,
+                                                          std::span<SparseArgument> arguments,
                                                           TensorId first_id, c10::Device device,
                                                           StorageTable& storages);
 

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "core/executor/libtorch/attention.h"
+#include "core/executor/libtorch/sparse_reduce.h"
 
 namespace torch_remote::executor::libtorch {
 namespace {
@@ -243,7 +244,9 @@ struct Substitution {
   SubstituteFunction function;
 };
 
-constexpr std::array<Substitution, 10> kOnCpu = {{
+constexpr auto kOnCpu = std::to_array<Substitution>({
+    {"aten::_sparse_mm_reduce_impl", sparse_mm_reduce},
+    {"aten::_sparse_mm_reduce_impl_backward", sparse_mm_reduce_backward},
     {"aten::native_dropout", native_dropout},
     {"aten::histc", histc},
     {"aten::_thnn_fused_lstm_cell", lstm_cell},
@@ -254,7 +257,7 @@ constexpr std::array<Substitution, 10> kOnCpu = {{
     {"aten::convolution_backward_overrideable", convolution_backward},
     {"aten::_scaled_dot_product_fused_attention_overrideable", attention},
     {"aten::_scaled_dot_product_fused_attention_overrideable_backward", attention_backward},
-}};
+});
 
 constexpr std::array<Substitution, 4> kOnAccelerators = {{
     {"aten::convolution_overrideable", convolution},
