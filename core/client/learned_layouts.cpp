@@ -8,13 +8,15 @@
 #include <cstddef>
 #include <utility>
 
+#include "core/protocol/tensor_layout.h"
+
 namespace torch_remote::client {
 namespace {
 
-constexpr std::array<std::string_view, 9> kLayoutsAreTheKernels = {
-    "aten::_linalg_svd",  "aten::_linalg_eigh", "aten::linalg_eig",
-    "aten::linalg_lstsq", "aten::_fft_r2c",     "aten::_fft_c2r",
-    "aten::max_unpool2d", "aten::max_unpool3d", "aten::nonzero_static",
+constexpr std::array<std::string_view, 10> kLayoutsAreTheKernels = {
+    "aten::_linalg_svd",     "aten::_linalg_eigh",   "aten::linalg_eig", "aten::linalg_lstsq",
+    "aten::linalg_lu_solve", "aten::_fft_r2c",       "aten::_fft_c2r",   "aten::max_unpool2d",
+    "aten::max_unpool3d",    "aten::nonzero_static",
 };
 
 PlannedTensor planned(const at::Tensor& result) {
@@ -23,6 +25,8 @@ PlannedTensor planned(const at::Tensor& result) {
   tensor.sizes.assign(result.sizes().begin(), result.sizes().end());
   tensor.strides.assign(result.strides().begin(), result.strides().end());
   tensor.storage_size_bytes = result.storage().nbytes();
+  tensor.flags = static_cast<std::uint8_t>((result.is_conj() ? protocol::kConjugateFlag : 0) |
+                                           (result.is_neg() ? protocol::kNegativeFlag : 0));
   return tensor;
 }
 

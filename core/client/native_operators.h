@@ -9,6 +9,8 @@
 #include <c10/core/SymInt.h>
 #include <c10/core/SymIntArrayRef.h>
 #include <optional>
+#include <string_view>
+#include <tuple>
 
 namespace torch_remote::client {
 
@@ -46,6 +48,12 @@ void record_stream(at::Tensor& self, c10::Stream stream);
 // their parameters so, and with them tied weights and what optimizers hold; otherwise it makes new
 // ones.
 bool has_compatible_shallow_copy_type(const at::Tensor& self, const at::Tensor& from);
+
+// core/client/least_squares.cpp
+std::tuple<at::Tensor&, at::Tensor&, at::Tensor&, at::Tensor&> least_squares_out(
+    const at::Tensor& input, const at::Tensor& other, std::optional<double> rcond,
+    std::optional<std::string_view> driver, at::Tensor& solution, at::Tensor& residuals,
+    at::Tensor& rank, at::Tensor& singular_values);
 
 // core/client/copy.cpp
 at::Tensor copy_from(const at::Tensor& self, const at::Tensor& destination, bool non_blocking);

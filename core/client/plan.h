@@ -17,6 +17,7 @@ struct PlannedTensor {
   c10::SmallVector<std::int64_t, 5> sizes;
   c10::SmallVector<std::int64_t, 5> strides;
   std::uint64_t storage_size_bytes = 0;
+  std::uint8_t flags = 0;  // protocol::kConjugateFlag, kNegativeFlag
 };
 
 struct PlannedReturn {

@@ -125,6 +125,7 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("_copy_from", TORCH_FN(copy_from));
   library.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
   library.impl("_local_scalar_dense", TORCH_FN(local_scalar_dense));
+  library.impl("linalg_lstsq.out", TORCH_FN(least_squares_out));
   register_boxed_kernels(library);
 }
 

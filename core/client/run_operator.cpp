@@ -188,7 +188,7 @@ class Call {
     const auto put_fresh = [&] {
       const PlannedTensor& tensor = plan.tensors[next++];
       writer.put(protocol::OutputKind::kFresh);
-      put_layout(writer, static_cast<protocol::DataType>(tensor.dtype), 0,
+      put_layout(writer, static_cast<protocol::DataType>(tensor.dtype), tensor.flags,
                  {tensor.sizes.data(), tensor.sizes.size()},
                  {tensor.strides.data(), tensor.strides.size()});
     };
@@ -313,6 +313,7 @@ class Call {
       planned.sizes.assign(output.layout.sizes.begin(), output.layout.sizes.end());
       planned.strides.assign(output.layout.strides.begin(), output.layout.strides.end());
       planned.storage_size_bytes = output.storage_size_bytes;
+      planned.flags = output.layout.flags;
       return make_tensor(*call_.device_, rename_next(output.storage_size_bytes), planned);
     }
 

@@ -10,6 +10,7 @@
 
 #include "core/client/errors.h"
 #include "core/client/streams.h"
+#include "core/protocol/tensor_layout.h"
 
 namespace torch_remote::client {
 namespace {
@@ -101,6 +102,10 @@ at::Tensor make_tensor(Device& device, session::TensorId id, const PlannedTensor
       make_storage(device, id, planned.storage_size_bytes), kRemoteKeys,
       c10::scalarTypeToTypeMeta(planned.dtype));
   set_geometry(*tensor.unsafeGetTensorImpl(), planned.sizes, planned.strides, 0);
+  if (planned.flags != 0) [[unlikely]] {
+    tensor._set_conj((planned.flags & protocol::kConjugateFlag) != 0);
+    tensor._set_neg((planned.flags & protocol::kNegativeFlag) != 0);
+  }
   return tensor;
 }
 

@@ -56,6 +56,79 @@ def test_gaps_are_the_kernels(device: torch.device) -> None:
         torch.testing.assert_close(actual.cpu(), expected)
 
 
+@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize("left", [False, True])
+def test_lazy_conjugates_are_the_kernels(device: torch.device, left: bool, adjoint: bool) -> None:
+    square = torch.randn(3, 3, dtype=torch.complex64, generator=torch.Generator().manual_seed(0))
+
+    def solve(matrix: torch.Tensor) -> torch.Tensor:
+        factors, pivots = torch.linalg.lu_factor(matrix)
+        return torch.linalg.lu_solve(factors, pivots, matrix, left=left, adjoint=adjoint)
+
+    expected = solve(square)
+    for _ in range(2):
+        actual = solve(square.to(device))
+        assert actual.is_conj() == expected.is_conj()
+        assert actual.stride() == expected.stride()
+        assert_same(actual, expected)
+        assert_same(actual * 2, expected * 2)
+        assert_same(actual.mul_(1j), solve(square).mul_(1j))
+
+
+def lstsq_outs(kind: str, sizes: tuple[int, ...], columns: int) -> list[torch.Tensor]:
+    """Solution, residuals, rank, singular values."""
+    *batch, rows, unknowns = sizes
+    longest = max(rows, unknowns)
+    solutions = {
+        "row_major": torch.empty(*batch, longest, columns),
+        "column_major": torch.empty(*batch, columns, longest).mT,
+        "double": torch.empty(0, dtype=torch.float64),
+    }
+    outs = [
+        solutions.get(kind, torch.empty(0)),
+        torch.empty(0),
+        torch.empty(0).long(),
+        torch.empty(0),
+    ]
+    if kind == "residuals":
+        outs[1] = torch.ones(7)
+    elif kind == "rank":
+        outs[2] = torch.ones(7, dtype=torch.int64)
+    elif kind == "values":
+        outs[3] = torch.ones(7)
+    return outs
+
+
+@pytest.mark.parametrize("driver", ["gels", "gelsy", "gelsd"])
+@pytest.mark.parametrize("sizes", [(5, 3), (3, 5), (4, 4), (2, 5, 3)])
+@pytest.mark.parametrize(
+    "kind", ["empty", "row_major", "column_major", "double", "residuals", "rank", "values"]
+)
+def test_lstsq_uses_its_outs_as_lapack_does(
+    emulator: torch.device, kind: str, sizes: tuple[int, ...], driver: str
+) -> None:
+    first = torch.randn(sizes, generator=torch.Generator().manual_seed(1))
+    second = torch.randn(*sizes[:-1], 2, generator=torch.Generator().manual_seed(2))
+    outs = []
+    for target in ("cpu", emulator):
+        with torch.device(target):
+            made = lstsq_outs(kind, sizes, 2)
+        torch.linalg.lstsq(first.to(target), second.to(target), driver=driver, out=tuple(made))
+        outs.append(made)
+    for one, other in zip(outs[1], outs[0], strict=True):
+        assert (one.shape, one.stride(), one.dtype) == (other.shape, other.stride(), other.dtype)
+        torch.testing.assert_close(one.cpu(), other)
+
+
+def test_lstsq_refuses_outs_of_other_kinds(emulator: torch.device) -> None:
+    outs = lstsq_outs("empty", (5, 3), 2)
+    outs[0] = outs[0].long()
+    with pytest.raises(RuntimeError, match="Expected solution to be safely castable from Float"):
+        torch.linalg.lstsq(
+            *to_device((TALL, TALL), emulator), out=tuple(out.to(emulator) for out in outs)
+        )
+
+
 OUTS: dict[str, tuple[Callable[..., Any], tuple[torch.Tensor, ...], int]] = {
     "abs": (torch.abs, (SQUARE.mT,), 1),
     "cholesky_inverse": (torch.cholesky_inverse, (torch.eye(4) * 2,), 1),
