@@ -15,6 +15,7 @@
 
 #include "core/client/device.h"
 #include "core/client/generator.h"
+#include "core/client/sparse_tensors.h"
 #include "core/client/storage.h"
 #include "core/protocol/plan.h"
 
@@ -109,7 +110,7 @@ class Encoder {
   void remote_tensor(const at::Tensor& tensor) {
     const c10::TensorImpl& impl = *tensor.unsafeGetTensorImpl();
     if (!impl.has_storage()) [[unlikely]]
-      refuse("is not a strided tensor (its layout is not supported)");
+      return sparse_tensor(tensor);
     const auto dtype = static_cast<protocol::DataType>(tensor.scalar_type());
     if (protocol::data_type_size_bytes(dtype) == 0) [[unlikely]]
       refuse("has a dtype that can't travel");
@@ -132,6 +133,20 @@ class Encoder {
     call_.append(id_of(impl.unsafe_storage()));
     if (offset_size == 4) call_.append(static_cast<std::uint32_t>(offset));
     if (offset_size == 8) call_.append(offset);
+  }
+
+  void sparse_tensor(const at::Tensor& tensor) {
+    if (!is_sparse(tensor)) refuse("is of a layout that can't travel to an executor");
+    const protocol::SparseLayout layout = sparse_layout_of(tensor);
+    if (layout.sizes.size() > protocol::kDimensionsMax)
+      refuse("has more dimensions than can travel (64)");
+    word(ArgumentKind::kSparseTensor, static_cast<std::uint64_t>(layout.kind) |
+                                          std::uint64_t{layout.is_coalesced} << 8 |
+                                          std::uint64_t{layout.sparse_dimensions} << 16 |
+                                          std::uint64_t{layout.sizes.size()} << 24);
+    call_.key.append(layout.sizes.begin(), layout.sizes.end());
+    for (const at::Tensor& component : components_of(tensor)) remote_tensor(component);
+    call_.has_sparse_arguments = true;
   }
 
   void host_scalar(const at::Tensor& tensor, const ArgumentTraits& traits) {
@@ -324,6 +339,7 @@ class Definer {
  private:
   void tensor(const at::Tensor& tensor, const ArgumentTraits& traits) {
     const ArgumentKind kind = kind_of(tensor);
+    if (kind == ArgumentKind::kTensor && is_sparse(tensor)) return sparse_tensor(tensor, traits);
     writer_.put(kind);
     if (kind == ArgumentKind::kUndefinedTensor) return;
     const auto dtype = static_cast<protocol::DataType>(tensor.scalar_type());
@@ -336,6 +352,12 @@ class Definer {
     writer_.put(offset_size_bytes(tensor.storage_offset()));
     put_layout(writer_, dtype, flags_of(tensor), {tensor.sizes().data(), tensor.sizes().size()},
                {tensor.strides().data(), tensor.strides().size()});
+  }
+
+  void sparse_tensor(const at::Tensor& sparse, const ArgumentTraits& traits) {
+    writer_.put(ArgumentKind::kSparseTensor);
+    put_sparse_layout(writer_, sparse_layout_of(sparse));
+    for (const at::Tensor& component : components_of(sparse)) tensor(component, traits);
   }
 
   template <typename Size>

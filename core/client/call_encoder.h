@@ -23,6 +23,7 @@ struct EncodedCall {
   c10::SmallVector<std::byte, 512> values;
   std::uint64_t hash = 0;
   int device_index = -1;
+  bool has_sparse_arguments = false;
 
   session::PlanKey plan_key() const { return {key.data(), key.size()}; }
   std::span<const std::byte> value_bytes() const { return {values.data(), values.size()}; }

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "core/client/sparse_rules.h"
 #include "core/client/storage.h"
 
 namespace torch_remote::client {
@@ -199,11 +200,13 @@ bool has_mask(c10::ArrayRef<c10::IValue> arguments) {
   return std::ranges::any_of(arguments[1].toListRef(), is_mask);
 }
 
-std::shared_ptr<ClientPlan> infer_by_meta(const OperatorRecord& record,
-                                          c10::ArrayRef<c10::IValue> arguments, Kernels kernels) {
+std::shared_ptr<const ClientPlan> infer_by_meta(const OperatorRecord& record,
+                                                c10::ArrayRef<c10::IValue> arguments,
+                                                Kernels kernels) {
   MetaArguments meta(arguments, /*shared_storages=*/false);
   const std::vector<c10::IValue> meta_arguments = meta.stack();
   call_meta(record, meta.stack());
+  if (has_sparse_tensor(meta.stack())) return described_plan();  // how many values has it?
   auto plan = std::make_shared<ClientPlan>();
   plan->kernels = kernels;
   for (std::size_t i = 0; i < record.returns().size(); ++i) {
@@ -246,6 +249,8 @@ std::shared_ptr<const ClientPlan> infer_plan(const OperatorRecord& record,
                                              Kernels kernels) {
   auto plan = std::make_shared<ClientPlan>();
   plan->kernels = kernels;
+  if (has_sparse_tensor(arguments))
+    return infer_from_sparse(record, arguments, *plan) ? plan : described_plan();
   if (record.shape_rule() != nullptr && record.shape_rule()(arguments, *plan)) return plan;
   if (record.rule_of_results() != nullptr && infer_by_rule_of_results(*plan, record, arguments))
     return plan;

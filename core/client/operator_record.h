@@ -82,13 +82,13 @@ class OperatorRecord {
   const c10::KernelFunction* meta_function() const { return meta_function_; }
 
   std::uint64_t schema_hash() const;
+  // The overload that makes the results of this out= overload; none where there is no such pair.
+  std::optional<c10::OperatorHandle> find_functional() const;
 
  private:
   void read_arguments();
   void read_returns();
   void choose_inference();
-  // The overload that makes the results of this out= overload; none where there is no such pair.
-  std::optional<c10::OperatorHandle> find_functional() const;
 
   c10::OperatorHandle handle_;
   std::uint32_t number_;

@@ -10,6 +10,8 @@
 #include <c10/util/strides.h>
 #include <cstddef>
 
+#include "core/client/sparse_tensors.h"
+
 namespace torch_remote::client {
 namespace {
 
@@ -51,6 +53,7 @@ void resize_out(const at::Tensor& out, c10::IntArrayRef sizes, c10::IntArrayRef 
 }
 
 std::vector<c10::IValue> run_functional(const OperatorRecord& record,
+                                        const c10::OperatorHandle& functional,
                                         c10::ArrayRef<c10::IValue> arguments) {
   torch::jit::Stack stack;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -60,13 +63,17 @@ std::vector<c10::IValue> run_functional(const OperatorRecord& record,
       stack.push_back(arguments[i]);
     }
   }
-  record.functional()->callBoxed(stack);
+  functional.callBoxed(stack);
   std::vector<c10::IValue> outs;
   for (std::size_t i = 0; i < record.returns().size(); ++i) {
     const at::Tensor& result = stack[i].toTensor();
     const at::Tensor& out =
         arguments[static_cast<std::size_t>(record.returns()[i].written_argument)].toTensor();
     check_out(out, result);
+    if (is_sparse(out) || is_sparse(result)) {  // copies take the other's sizes, or refuse
+      outs.emplace_back(out.copy_(result));
+      continue;
+    }
     resize_out(out, result.sizes(),
                result.is_non_overlapping_and_dense() ? result.strides()
                                                      : c10::contiguous_strides(result.sizes()));

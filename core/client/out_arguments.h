@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/ivalue.h>
 #include <c10/util/ArrayRef.h>
 #include <vector>
@@ -21,10 +22,11 @@ void resize_out(const at::Tensor& out, c10::IntArrayRef sizes, c10::IntArrayRef 
 // shape.
 void refuse_overlap_within(const at::Tensor& out);
 
-// A call of an out= overload whose results' sizes only the executor knows (record.functional() is
-// not null): they are made first, then copied to the outs, as PyTorch's generated out= overloads
-// do it. Returns the outs.
+// A call of an out= overload whose results' sizes only the executor knows: functional, which takes
+// the same arguments but for the outs, makes them first. They are then copied to the outs, as
+// PyTorch's generated out= overloads do it. Returns the outs.
 std::vector<c10::IValue> run_functional(const OperatorRecord& record,
+                                        const c10::OperatorHandle& functional,
                                         c10::ArrayRef<c10::IValue> arguments);
 
 }  // namespace torch_remote::client

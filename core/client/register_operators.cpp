@@ -11,7 +11,6 @@
 #include <ATen/ops/view_as_real_native.h>
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,27 +20,12 @@
 
 #include "core/client/attention_choice.h"
 #include "core/client/native_operators.h"
+#include "core/client/remote_kernel.h"
 #include "core/client/run_operator.h"
+#include "core/client/sparse_operators.h"
 
 namespace torch_remote::client {
 namespace {
-
-// One operator's boxed kernel, which finds its record at the first call.
-class RemoteKernel final : public c10::OperatorKernel {
- public:
-  void operator()(const c10::OperatorHandle& handle, c10::DispatchKeySet /*keys*/,
-                  torch::jit::Stack* stack) {
-    const OperatorRecord* record = record_.load(std::memory_order_acquire);
-    if (record == nullptr) [[unlikely]] {
-      record = &operator_record(handle);
-      record_.store(record, std::memory_order_release);
-    }
-    run_operator(*record, stack);
-  }
-
- private:
-  std::atomic<const OperatorRecord*> record_{nullptr};
-};
 
 // Operators that PyTorch has no kernel for: those of other libraries, and those made later.
 void run_unregistered(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
@@ -126,6 +110,10 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("_copy_from_and_resize", TORCH_FN(copy_from_and_resize));
   library.impl("_local_scalar_dense", TORCH_FN(local_scalar_dense));
   library.impl("linalg_lstsq.out", TORCH_FN(least_squares_out));
+  library.impl("_embedding_bag_backward",
+               torch::CppFunction::makeFromBoxedFunction<&embedding_bag_backward>());
+  library.impl("_validate_compressed_sparse_indices",
+               torch::CppFunction::makeFromBoxedFunction<&validate_compressed_indices>());
   register_boxed_kernels(library);
 }
 

@@ -24,6 +24,8 @@
 #include "core/client/out_arguments.h"
 #include "core/client/recording.h"
 #include "core/client/source_location.h"
+#include "core/client/sparse_rules.h"
+#include "core/client/sparse_tensors.h"
 #include "core/client/storage.h"
 #include "core/client/streams.h"
 #include "core/protocol/plan.h"
@@ -45,6 +47,7 @@ class Call {
   }
 
   Device& device() { return *device_; }
+  bool has_sparse_arguments() const { return encoded_.has_sparse_arguments; }
 
   // The results in order. Empty when arguments had to be resized first: then encode anew.
   std::optional<std::vector<c10::IValue>> run() {
@@ -253,11 +256,18 @@ class Call {
    private:
     std::vector<c10::IValue> take_all() {
       using Kind = protocol::DescribedOutput::Kind;
-      for (const protocol::DescribedOutput& output : described_.outputs) {
+      for (const protocol::DescribedOutput* next = take_next(); next != nullptr;
+           next = take_next()) {
+        const protocol::DescribedOutput& output = *next;
         switch (output.kind) {
           case Kind::kTensor:
             add(adopt(output));
             break;
+          case Kind::kSparseTensor:
+            add(adopt_sparse(output.sparse));
+            break;
+          case Kind::kKeptComponent:
+            break;  // comes with a sparse tensor, never alone
           case Kind::kUndefined:
             add(at::Tensor());
             break;
@@ -317,6 +327,38 @@ class Call {
       return make_tensor(*call_.device_, rename_next(output.storage_size_bytes), planned);
     }
 
+    const protocol::DescribedOutput* take_next() {
+      return position_ < described_.outputs.size() ? &described_.outputs[position_++] : nullptr;
+    }
+
+    // An argument that the operator has written gets its new components, and stays what it is.
+    at::Tensor adopt_sparse(const protocol::SparseLayout& layout) {
+      at::Tensor argument = written_sparse_argument();
+      const auto kept = argument.defined() ? components_of(argument) : std::vector<at::Tensor>();
+      std::vector<at::Tensor> components;
+      for (std::size_t i = 0; i < component_count(layout.kind); ++i) {
+        const protocol::DescribedOutput& component = *take_next();
+        const bool is_kept = component.kind == protocol::DescribedOutput::Kind::kKeptComponent;
+        TORCH_CHECK(!is_kept || i < kept.size(), call_.record_.full_name(),
+                    ": the executor kept a component of what is no argument");
+        components.push_back(is_kept ? kept[i] : adopt(component));
+      }
+      if (!argument.defined()) return make_sparse(layout, components);
+      change_sparse(argument, layout, components);
+      return argument;
+    }
+
+    // The sparse argument that the next result is; undefined for all others.
+    at::Tensor written_sparse_argument() const {
+      const auto& returns = call_.record_.returns();
+      if (list_ || results_.size() >= returns.size()) return {};
+      const int written = returns[results_.size()].written_argument;
+      if (written < 0) return {};
+      const c10::IValue& argument = call_.arguments_[static_cast<std::size_t>(written)];
+      return argument.isTensor() && is_sparse(argument.toTensor()) ? argument.toTensor()
+                                                                   : at::Tensor();
+    }
+
     TensorId rename_next(std::uint64_t size_bytes) {
       Session::Turn turn = turn_of(*call_.device_);
       const TensorId id = turn.output(size_bytes);
@@ -327,6 +369,7 @@ class Call {
     Call& call_;
     const Session::Turn::Described& described_;
     TensorId next_id_;
+    std::size_t position_ = 0;  // of the next output
     std::vector<c10::IValue> results_;
     std::optional<c10::List<at::Tensor>> list_;
   };
@@ -366,10 +409,15 @@ void bump_versions_of_lists(const OperatorRecord& record, Arguments arguments) {
 }
 
 std::vector<c10::IValue> run(const OperatorRecord& record, Arguments arguments) {
-  if (record.functional() != nullptr) return run_functional(record, arguments);
+  if (record.functional() != nullptr)
+    return run_functional(record, *record.functional(), arguments);
   if (record.is_view()) return make_views(record, arguments);
   for (bool is_resized = false;; is_resized = true) {
     Call call(record, arguments);
+    if (call.has_sparse_arguments()) [[unlikely]] {
+      if (const auto maker = maker_from_sparse(record, arguments))
+        return run_functional(record, *maker, arguments);
+    }
     auto results = with_torch_errors(call.device().index(), [&] { return call.run(); });
     if (!results) {
       TORCH_CHECK(!is_resized, record.full_name(),

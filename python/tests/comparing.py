@@ -23,6 +23,16 @@ def steps(tensor: torch.Tensor) -> list[int]:
     return [stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1]
 
 
+def components(tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The strided tensors that a sparse one is made of."""
+    tensor = tensor.detach()
+    if tensor.layout == torch.sparse_coo:
+        return tensor._indices(), tensor._values()
+    if tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+    return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+
+
 def difference(one: torch.Tensor, other: torch.Tensor) -> str:
     """For people: how many elements differ and by how much, and the two where they are small."""
     text = f"{one.numel()} elements of {one.dtype}"
@@ -32,7 +42,7 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> str:
 
 
 def assert_same(actual: Any, expected: Any, *, strides: bool = True) -> None:
-    """Tensors, or structures of them: shape, dtype, strides and every bit; numbers are equal, or both nan."""
+    """Tensors, or structures of them: shape, dtype, layout, strides and every bit; numbers are equal, or both nan."""
     actual_leaves, expected_leaves = pytree.tree_leaves(actual), pytree.tree_leaves(expected)
     assert len(actual_leaves) == len(expected_leaves)
     for one, other in zip(actual_leaves, expected_leaves, strict=True):
@@ -42,6 +52,14 @@ def assert_same(actual: Any, expected: Any, *, strides: bool = True) -> None:
             continue
         assert one.shape == other.shape
         assert one.dtype == other.dtype
+        assert one.layout == other.layout
+        if other.layout != torch.strided:
+            assert one.sparse_dim() == other.sparse_dim()
+            assert one.dense_dim() == other.dense_dim()
+            if other.layout == torch.sparse_coo:
+                assert one.is_coalesced() == other.is_coalesced()
+            assert_same(components(one), components(other), strides=strides)
+            continue
         if strides:
             assert steps(one) == steps(other)
         if not torch.equal(bits(one), bits(other)):

@@ -78,7 +78,11 @@ MISFITS: dict[str, tuple[Callable[[torch.device], object], type[Exception], str]
         RuntimeError,
         "view size is not compatible",
     ),
-    "sparse": (lambda d: torch.ones(2, 2, device=d).to_sparse(), NotImplementedError, "(?i)sparse"),
+    "sparse": (
+        lambda d: torch.ones(2, 2, device=d).to_sparse().exp(),
+        NotImplementedError,
+        "(?i)sparse",
+    ),
 }
 
 

@@ -17,13 +17,8 @@ import torch_remote
 from comparing import Counting, assert_same, to_device
 from operators import OPERATORS, placed, samples, tensors
 
-SPARSE = "its tensors are not strided"
 # Not right yet, by operator: an operator that starts to work has to leave the table.
-KNOWN_GAPS: dict[str, str] = {
-    "sparse.mm.reduce": SPARSE,
-    "sparse.sampled_addmm": SPARSE,
-    "to_sparse": SPARSE,
-}
+KNOWN_GAPS: dict[str, str] = {}
 # Values are whatever was in memory.
 UNINITIALIZED = {
     "empty",
