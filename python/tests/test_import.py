@@ -4,6 +4,7 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import torch
@@ -113,6 +114,13 @@ def test_stub_of_the_extension_has_exactly_its_parameters() -> None:
         text = signature.split(" -> ")[0].removeprefix(node.name)
         parameters = [part.split(":")[0].strip() for part in text.strip("()").split(", ") if part]
         assert parameters == [argument.arg for argument in node.args.args], node.name
+
+
+def test_the_page_of_the_device_names_tests_that_exist() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "DEVICE.md").read_text()
+    named = set(re.findall(r"test_\w+\.py", page))
+    assert len(named) > 20
+    assert sorted(name for name in named if not (Path(__file__).parent / name).exists()) == []
 
 
 def test_package_is_typed() -> None:

@@ -22,6 +22,8 @@ def adapt(rng_prims: ModuleType) -> None:
     for operator, on_remote in ((saving, _run_and_save_state), (setting, _run_with_state)):
         if hasattr(operator, "py_kernels"):
             _replace(operator.py_kernels, torch._C.DispatchKey.BackendSelect, on_remote)
+        if hasattr(operator, "_dispatch_cache"):
+            operator._dispatch_cache.clear()  # a program may have called it before
     if hasattr(saving, "python_key_table"):
         from torch._subclasses.fake_tensor import FakeTensorMode
 
