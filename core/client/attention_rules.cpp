@@ -43,12 +43,20 @@ bool attention(Arguments arguments, ClientPlan& plan) {
 }
 
 // (grad_out, query, key, value, attn_bias, ...) -> (grad_query, grad_key, grad_value,
-// grad_attn_bias). Laid out as PyTorch's meta function says, on which the compiler's graphs rely.
+// grad_attn_bias). CPU's kernel lays them out as [batch, length, heads, width] in memory, which
+// python/torch_remote/_fake_attention.py tells PyTorch's compiler; accelerators' as PyTorch's meta
+// function says.
 bool attention_backward(Arguments arguments, ClientPlan& plan) {
   for (const std::size_t i : {1, 2, 3}) {
     const at::Tensor& source = arguments[i].toTensor();
     if (source.dim() != 4) return false;
-    add_tensor(plan, source.sizes(), preserved_strides(source), source.scalar_type());
+    const std::int64_t heads = source.size(1), length = source.size(2), width = source.size(3);
+    const std::array<std::int64_t, 4> strides = {length * heads * width, width, heads * width, 1};
+    if (plan.kernels == Kernels::kAccelerator) {
+      add_tensor(plan, source.sizes(), preserved_strides(source), source.scalar_type());
+    } else {
+      add_tensor(plan, source.sizes(), strides, source.scalar_type());
+    }
   }
   add_undefined(plan);
   return true;

@@ -163,8 +163,9 @@ PROGRAMS = [
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_transforms(device: torch.device, program: Program) -> None:
-    # The gradients of attention have the strides that PyTorch's meta function says, CPU's have others.
-    assert_like_cpu(device, program, strides=program is not attention_over_batches)
+    assert_like_cpu(
+        device, program, strides=program is not attention_over_batches
+    )  # no rule of CPU's
 
 
 @pytest.mark.parametrize("randomness", ["same", "different"])

@@ -26,6 +26,7 @@ def install() -> None:
             "torch._dynamo.trace_rules": _skip_this_package,
             "torch._inductor.compile_fx": _keep_from_inductor,
             "torch._prims.rng_prims": _adapt_random_states,
+            "torch._subclasses.fake_impls": _adapt_attention,
             "torch.nn.attention.flex_attention": _allow_flex_attention,
         }
     )
@@ -46,6 +47,12 @@ def _adapt_random_states(rng_prims: ModuleType) -> None:
     from torch_remote import _recomputation
 
     _recomputation.adapt(rng_prims)
+
+
+def _adapt_attention(fake_impls: ModuleType) -> None:
+    from torch_remote import _fake_attention
+
+    _fake_attention.adapt(fake_impls)
 
 
 def _allow_flex_attention(flex_attention: ModuleType) -> None:
