@@ -71,6 +71,8 @@ def assert_same(actual: Any, expected: Any, *, strides: bool = True) -> None:
 def copied(tensor: torch.Tensor, device: torch.device | str) -> torch.Tensor:
     """The same elements with the same strides as a leaf on a device, where .to() would close gaps."""
     source = tensor.detach()
+    if source.layout != torch.strided:
+        return source.to(device, copy=True).requires_grad_(tensor.requires_grad)
     if torch._debug_has_internal_overlap(source) == 1:  # expanded: no copy can be like it
         return source.to(device).requires_grad_(tensor.requires_grad)
     made = torch.empty_strided(source.shape, source.stride(), dtype=source.dtype, device=device)

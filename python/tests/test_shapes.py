@@ -40,6 +40,7 @@ NO_OUT = {
     "native_batch_norm",
     "_native_batch_norm_legit",
     "_batch_norm_with_update",
+    "sparse.sampled_addmm",  # a sparse one; test_sparse.py
 }
 # PyTorch's meta function or kernel chooses the other order of dimensions; the executor copies.
 OTHER_STRIDES = {

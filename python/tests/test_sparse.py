@@ -418,6 +418,8 @@ def test_sampled_addmm(device: torch.device) -> None:
     check(device, torch.sparse.sampled_addmm, *arguments)
     check(device, lambda *a: torch.sparse.sampled_addmm(*a, beta=2, alpha=0.5), *arguments)
 
+    check(device, lambda x, *a: torch.sparse.sampled_addmm(x, *a, out=x), *arguments)
+
     def gradients(x: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> Any:
         torch.sparse.sampled_addmm(x, a, b).to_dense().sum().backward()
         return [a.grad, b.grad]
