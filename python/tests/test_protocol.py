@@ -23,7 +23,7 @@ from torch_remote_conformance.protocol.calls import (
 from torch_remote_conformance.protocol.client import Client
 from torch_remote_conformance.protocol.commands import Command, allocate, write
 from torch_remote_conformance.protocol.malformed import VALID
-from torch_remote_conformance.protocol.storages import Model
+from torch_remote_conformance.protocol.programs import Model
 from torch_remote_conformance.protocol.wire import (
     Code,
     HelloKey,
@@ -102,12 +102,7 @@ def outcome(serving: Executor, *frames: bytes) -> RefusedError | None:
     with Client(serving.endpoint, trusts_tokens=False) as client:
         client.open()
         client.run(frames[0], payload=frames[1:])
-        client.resume()
-        try:
-            client.wait_for(Kind.RESUMED)
-        except RefusedError as refused:
-            return refused
-        return None
+        return client.outcome()
 
 
 @settings(max_examples=200)

@@ -19,6 +19,7 @@ def cases(target: Target) -> Iterator[Case]:
     # Only here is pyzmq needed, and an executor.
     from torch_remote_conformance.protocol import (
         calls,
+        describing,
         devices,
         ending,
         failures,
@@ -28,6 +29,7 @@ def cases(target: Target) -> Iterator[Case]:
         messages,
         opening,
         order,
+        payload,
         storages,
     )
     from torch_remote_conformance.protocol.executor import Executor
@@ -35,8 +37,8 @@ def cases(target: Target) -> Iterator[Case]:
     executor = Executor.at(target.endpoint)
     for checks in (
         *(opening.HELLO, opening.WELCOME, messages.CHECKS, order.ORDER, order.ACKNOWLEDGE),
-        *(ending.SESSION, ending.GOODBYE, ending.KEEP_ALIVE, storages.STORAGE, storages.PAYLOAD),
-        *(calls.EXAMPLE, calls.OPERATOR, calls.PLAN, calls.CALL, calls.DESCRIBE),
+        *(ending.SESSION, ending.GOODBYE, ending.KEEP_ALIVE, storages.CHECKS, payload.CHECKS),
+        *(calls.EXAMPLE, calls.OPERATOR, calls.PLAN, calls.CALL, describing.CHECKS),
         *(devices.GENERATOR, devices.STREAM, devices.EVENT, devices.MEMORY),
         *(failures.CHECKS, limits.CHECKS, malformed.CHECKS, keys.CHECKS),
     ):

@@ -6,6 +6,7 @@ It keeps the page's rules for clients, and checks in every message that the exec
 envelopes, sequences, acknowledgements, and that each token is answered once by the right kind of reply.
 """
 
+import contextlib
 import secrets
 import struct
 import time
@@ -33,6 +34,7 @@ ANSWER_S = 60.0
 #: A token that is for synchronize() alone.
 LAST_TOKEN = 0xFFFF_FFFF
 _LAST_WORDS_MS = 1000
+_PATIENCE_S = 0.5
 
 
 class Client:
@@ -214,6 +216,26 @@ class Client:
             return refused
         raise AssertionError("not refused: the session goes on")
 
+    def outcome(self) -> RefusedError | None:
+        """How the session has ended; None where it goes on and answers a resume. Raises TimeoutError."""
+        deadline = time.monotonic() + ANSWER_S
+        try:
+            while time.monotonic() < deadline:
+                self.resume()
+                if self._resumes():
+                    return None
+        except RefusedError as refused:
+            return refused
+        raise TimeoutError(f"no answer for {ANSWER_S:g} s")
+
+    def _resumes(self) -> bool:
+        """Whether an answer to resume() comes soon; what comes before it is not handled."""
+        with contextlib.suppress(TimeoutError):
+            while self.receive(_PATIENCE_S).kind is not Kind.RESUMED:
+                pass
+            return True
+        return False
+
     def ended(self) -> RefusedError:
         """What the executor answers to a session that has ended: nothing until it is put away, then a refusal.
 
@@ -225,7 +247,7 @@ class Client:
         while time.monotonic() < deadline:
             self.send(Kind.RESUME)
             try:
-                received = self.receive(0.2)
+                received = self.receive(_PATIENCE_S)
                 expect(received.kind is not Kind.RESUMED, "the session goes on")
             except RefusedError as refused:
                 return refused

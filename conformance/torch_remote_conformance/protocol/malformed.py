@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from torch_remote_conformance.protocol import plans
-from torch_remote_conformance.protocol.client import ANSWER_S, Client
+from torch_remote_conformance.protocol.client import Client
 from torch_remote_conformance.protocol.commands import (
     Command,
     allocate,
@@ -55,7 +55,6 @@ CHECKS = Checks("malformed")
 #: Sessions that are open together, so that a far executor isn't waited for once each.
 _TOGETHER = 8
 _MUTATIONS = 48
-_PATIENCE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -164,28 +163,7 @@ def _sent(clients: list[Client], messages: list[_Spoiled]) -> list[RefusedError 
             first = message.envelope[:8] + struct.pack("<Q", client.session) + message.envelope[16:]
             client.send_frames(first, *message.frames)
         client.resume()
-    return [_settled(client) for client in clients]
-
-
-def _settled(client: Client) -> RefusedError | None:
-    """None: it answers a resume. One that took the message for a goodbye says nothing until it is put away."""
-    try:
-        for _ in range(round(ANSWER_S / _PATIENCE_S)):
-            if _resumes(client):
-                return None
-            client.resume()
-    except RefusedError as refused:
-        return refused
-    raise TimeoutError(f"no answer for {ANSWER_S:g} s")
-
-
-def _resumes(client: Client) -> bool:
-    try:
-        while client.receive(_PATIENCE_S).kind is not Kind.RESUMED:
-            pass
-    except TimeoutError:
-        return False
-    return True
+    return [client.outcome() for client in clients]
 
 
 def _expect_valid_or_refused(spoiled: _Spoiled, refused: RefusedError | None) -> None:

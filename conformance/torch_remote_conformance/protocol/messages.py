@@ -5,9 +5,10 @@
 from collections.abc import Callable
 
 from torch_remote_conformance.protocol.client import LAST_TOKEN, Client
-from torch_remote_conformance.protocol.commands import allocate, synchronize, write_frames
+from torch_remote_conformance.protocol.commands import allocate, synchronize, write, write_frames
 from torch_remote_conformance.protocol.executor import Checks, Executor, expect_refused
 from torch_remote_conformance.protocol.wire import (
+    FRAME_SIZE_MAX,
     FRAMES_MAX,
     FROM_CLIENT,
     Code,
@@ -123,3 +124,17 @@ def _unnamed(executor: Executor) -> None:
         client.run(allocate(1, 3), write_frames(1, 3, 1), payload=(b"abc", b"more", b""))
         client.run(synchronize(1), payload=(b"x",) * FRAMES_MAX)
         executor.expect_bytes(client.read(1, 3), b"abc")
+
+
+@CHECKS.case("frames_beyond_64_mib_are_not_taken")
+def _too_long(executor: Executor) -> None:
+    """Whether the executor refuses the session then or drops the connection, nothing of the message is done."""
+    with executor.undisturbed(), executor.session() as client:
+        client.run(allocate(1, 1), write(1, b"a"), synchronize(1))
+        client.answer(1)
+        client.send(Kind.COMMANDS, write(1, b"b"), bytes(FRAME_SIZE_MAX + 1), sequence=2)
+        refused = client.outcome()
+        if refused is not None:
+            expect_refused(refused, Code.MALFORMED)
+        else:
+            executor.expect_bytes(client.read(1, 1), b"a")

@@ -17,6 +17,8 @@ from torch_remote_conformance.protocol.wire import (
 )
 
 _ERROR_KIND_MAX = 9
+#: The error of what the executor lacks.
+UNKNOWN_OPERATOR = 7
 _DIMENSIONS_MAX = 64
 
 
