@@ -19,6 +19,7 @@ from torch_remote_conformance import sources
 from torch_remote_conformance.calls import Pair, compare_gradients
 from torch_remote_conformance.case import Case, Level, Recorder
 from torch_remote_conformance.comparing import assert_same
+from torch_remote_conformance.placing import tensors
 from torch_remote_conformance.sources import Sample, reproducible
 from torch_remote_conformance.target import Target
 
@@ -32,6 +33,9 @@ def cases(_: Target) -> Iterator[Case]:
             for what, check in _checks(info).items():
                 case_id = f"module/{name}/{what}/{sources.dtype_name(dtype)}"
                 yield Case(case_id, level, functools.partial(check, info, dtype), name)
+        if info.module_error_inputs_func is not None:
+            run = functools.partial(_check_errors, info)
+            yield Case(f"module/{name}/errors/float32", Level.L3, run, name)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,29 @@ def _check_moved(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
             assert all(one.device == recorder.target.device for one in moved.parameters())
             assert_same(moved.state_dict(), module.state_dict())
             assert_same(copy.deepcopy(moved).cpu().state_dict(), module.state_dict())
+
+
+def _check_errors(info: Any, recorder: Recorder) -> None:
+    """What CPU refuses is refused, as the module is made or called, with the same kind of exception."""
+
+    def call(made: tuple[Any, ...], options: dict[str, Any], *inputs: Any, **keywords: Any) -> Any:
+        places = {one.device for one in tensors((inputs, keywords))}
+        module: torch.nn.Module = info.module_cls(*made, **options)
+        for place in places:
+            module = module.to(place)
+        return module(*inputs, **keywords)
+
+    with reproducible(recorder.seed):
+        refused = info.module_error_inputs_func(
+            info, device="cpu", dtype=torch.float32, requires_grad=False, training=True
+        )
+    for one in refused:
+        made = one.module_error_input.constructor_input
+        called = one.module_error_input.forward_input
+        inputs, keywords = (called.args, called.kwargs) if called is not None else ((), {})
+        sample = Sample((made.args, made.kwargs, *inputs), dict(keywords), None)
+        with recorder.sample(sample.label()):
+            Pair(_Call(_name(info), torch.nn.Identity()), sample, recorder).compare(call)
 
 
 def _made(

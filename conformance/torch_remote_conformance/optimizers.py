@@ -3,6 +3,7 @@
 """Cases of every optimizer in PyTorch's own table: parameters and state after each of some steps."""
 
 import functools
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from torch_remote_conformance import sources
 from torch_remote_conformance.case import Case, Level, Recorder, describe
 from torch_remote_conformance.comparing import CLASS_FACTORS, Comparison, assert_same
+from torch_remote_conformance.placing import placed
 from torch_remote_conformance.sources import reproducible
 from torch_remote_conformance.target import Target
 
@@ -32,6 +34,8 @@ def cases(_: Target) -> Iterator[Case]:
             if implementation == "for_loop" or _has(info, implementation):
                 run = functools.partial(_check, info, implementation)
                 yield Case(f"optimizer/{name}/{implementation}/float32", Level.L3, run, name)
+        run = functools.partial(_check_errors, info)
+        yield Case(f"optimizer/{name}/errors/float32", Level.L3, run, name)
 
 
 def _has(info: Any, implementation: str) -> bool:
@@ -62,6 +66,32 @@ def _check(info: Any, implementation: str, recorder: Recorder) -> None:
                 _compare_refusals(actual, expected)
             else:
                 assert_same(actual, expected, how)
+
+
+def _check_errors(info: Any, recorder: Recorder) -> None:
+    """What CPU refuses is refused, as the optimizer is made or at its step, with the same kind of exception."""
+    for one in info.optim_error_inputs_func("cpu", torch.float32):
+        taken = one.optimizer_error_input
+        with recorder.sample(f"{taken.desc}: {taken.kwargs}"):
+            expected, actual = (
+                _refusal(info, *placed((taken.params, dict(taken.kwargs)), device))
+                for device in (torch.device("cpu"), recorder.target.device)
+            )
+            _compare_refusals(actual, expected)
+
+
+def _refusal(info: Any, parameters: Any, keywords: dict[str, Any]) -> Exception | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optimizer = info.optim_cls(parameters, **keywords)
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+    except Exception as error:  # noqa: BLE001 (it is what is compared)
+        return error
+    return None
 
 
 def _compare_refusals(actual: Any, expected: Any) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from torch_remote_conformance.random_programs import Step, Writer
+from torch_remote_conformance.random_programs import Step, Writer, is_parameter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -380,7 +380,9 @@ _CHANGES = (
 
 
 def leaf(writer: Writer) -> None:
-    """A parameter."""
+    """A parameter; not too many."""
+    if sum(map(is_parameter, writer.tensors.values())) > 3:
+        raise LookupError
     shape = tuple(max(size, 1) for size in writer.shape(3))
     count = torch.Size(shape).numel()
     dtype = writer.choice(("float64", "float32"))
@@ -408,7 +410,7 @@ def smooth(writer: Writer) -> None:
 
 def change(writer: Writer) -> None:
     """What the graph has to keep track of: a change of a result, or of a view of it."""
-    name = writer.tensor(lambda tensor: not (tensor.is_leaf and tensor.requires_grad))
+    name = writer.tensor(lambda tensor: not is_parameter(tensor))
     writer.add(f"{name}.{writer.choice(_CHANGES).format(_source_for(writer, name))}")
 
 

@@ -98,7 +98,9 @@ class Writer:
             return
         self._made += 1
         if len(self.tensors) > _LIVE_MAX:
-            self.add(f"del {next(iter(self.tensors))}")
+            # Parameters stay: the gradients are theirs.
+            old = [name for name, one in self.tensors.items() if not is_parameter(one)]
+            self.add(f"del {(old or list(self.tensors))[0]}")
 
     def add(self, line: str, *, may_be_refused: bool = False) -> bool:
         """Adds a line and runs it; one that CPU refuses is left out, unless that is what it is for."""
@@ -113,6 +115,11 @@ class Writer:
 
 
 Step = Callable[[Writer], None]
+
+
+def is_parameter(tensor: torch.Tensor) -> bool:
+    """Whether gradients are added up in it."""
+    return not _is_given_up(tensor) and tensor.is_leaf and tensor.requires_grad
 
 
 @st.composite
