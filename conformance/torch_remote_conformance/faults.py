@@ -7,6 +7,7 @@ proxy before an executor at a tcp:// address, an executor is killed where the su
 """
 
 import contextlib
+import gc
 import math
 import signal
 import threading
@@ -290,6 +291,7 @@ def _out_of_memory(target: Target) -> None:
     """
     from torch_remote import remote
 
+    gc.collect()  # what earlier cases have left in cycles must not go in between
     free, total = remote.mem_get_info(target.device)
     kept = torch.ones(1 << 18, device=target.device)
     column = torch.empty(1 << 20, 1, dtype=torch.uint8, device=target.device)
@@ -318,6 +320,7 @@ def _out_of_memory_in_training(target: Target) -> None:
     """A batch that is too large raises and leaves nothing; a smaller one then works."""
     from torch_remote import remote
 
+    gc.collect()
     free, _ = remote.mem_get_info(target.device)
     weight = torch.ones(1, device=target.device, requires_grad=True)
     before = torch.accelerator.memory_allocated(target.device.index)

@@ -273,6 +273,7 @@ def _freed(target: Target, make: Callable[[torch.device], None]) -> None:
 
 @FAMILY.case("allocated_bytes_follow_the_tensors", applies=can_count)
 def _allocated(target: Target) -> None:
+    gc.collect()
     before = live_bytes(target)
     made = torch.empty(8 << 20, dtype=torch.uint8, device=target.device)
     assert live_bytes(target) == before + made.nbytes

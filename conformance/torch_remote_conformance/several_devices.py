@@ -4,6 +4,7 @@
 
 import contextlib
 import copy
+import gc
 import threading
 from collections.abc import Callable, Iterator
 
@@ -144,6 +145,7 @@ def _generators(target: Target) -> None:
 
 @FAMILY.case("memory_is_counted_apart", applies=can_count)
 def _memory(target: Target) -> None:
+    gc.collect()
     with second(target) as other:
         before = live_bytes(target), live_bytes(other)
         x = torch.empty(1 << 20, dtype=torch.uint8, device=other.device)
