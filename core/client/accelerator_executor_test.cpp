@@ -21,6 +21,7 @@
 
 #include "core/client/device.h"
 #include "core/client/hooks.h"
+#include "core/client/memory_statistics.h"
 #include "core/client/streams.h"
 #include "core/executor/in_process.h"
 #include "core/executor/libtorch/executor_for_test.h"
@@ -250,6 +251,31 @@ TEST_F(AcceleratorExecutorTest, TellsItsAllocatorsCounters) {
   now = executor->memory_statistics();
   EXPECT_EQ(now["allocated_bytes.all.peak"], now["allocated_bytes.all.current"]);
   executor->empty_cache();
+}
+
+// A client's device whose executor computes on the device above, which has an allocator.
+TEST_F(AcceleratorExecutorTest, IsAskedForItsCountersByTheClient) {
+  auto inner = std::make_shared<InProcessExecutor>([](const protocol::Hello& hello) {
+    return std::make_unique<libtorch::AcceleratorExecutor>(LibtorchOptions(),
+                                                           c10::DeviceType::PrivateUse1, hello);
+  });
+  auto session = std::make_unique<session::Session>(
+      transport::connect_channel(inner->context(), InProcessExecutor::endpoint(), 2),
+      "this process", 2, session::SessionOptions());
+  client::Device device(1, std::move(session), std::move(inner));
+  const auto before = client::device_statistics(device);
+  const session::TensorId id = device.session().turn().allocate(1 << 20);
+  auto now = client::device_statistics(device);
+  EXPECT_EQ(now.allocated_bytes[0].current, before.allocated_bytes[0].current + (1 << 20));
+  EXPECT_EQ(now.allocation[0].allocated, before.allocation[0].allocated + 1);
+  client::reset_accumulated_statistics(device);
+  device.session().free(id, 1 << 20);
+  now = client::device_statistics(device);
+  EXPECT_EQ(now.allocated_bytes[0].current, before.allocated_bytes[0].current);
+  EXPECT_EQ(now.allocated_bytes[0].allocated, 0);
+  EXPECT_EQ(now.allocated_bytes[0].freed, 1 << 20);
+  EXPECT_EQ(client::memory_info(device).second, 0u) << "nobody knows how much there is";
+  device.stop();
 }
 
 }  // namespace

@@ -99,6 +99,16 @@ bool Device::needs_definition(std::uint32_t operator_number) {
   return needed;
 }
 
+protocol::Numbers Device::accumulated_before() const {
+  const std::lock_guard lock(numbers_mutex_);
+  return accumulated_before_;
+}
+
+void Device::set_accumulated_before(protocol::Numbers numbers) {
+  const std::lock_guard lock(numbers_mutex_);
+  accumulated_before_ = std::move(numbers);
+}
+
 std::vector<protocol::Failure> Device::stop() {
   if (is_forked_child || stopped_.exchange(true)) return {};
   auto unseen = session_->close();

@@ -10,10 +10,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
 #include "core/client/plan.h"
+#include "core/protocol/replies.h"
 #include "core/session/plan_table.h"
 #include "core/session/session.h"
 
@@ -50,6 +52,14 @@ class Device {
 
   Kernels kernels() const { return kernels_; }
 
+  // Of an emulated GPU; 0 where it is not known. To be set before the device is registered.
+  std::uint64_t memory_size_bytes() const { return memory_size_bytes_; }
+  void set_memory_size_bytes(std::uint64_t size_bytes) { memory_size_bytes_ = size_bytes; }
+
+  // What memory statistics had accumulated when they were reset. Thread-safe.
+  protocol::Numbers accumulated_before() const;
+  void set_accumulated_before(protocol::Numbers numbers);
+
   // The members below are guarded by the session's lock: use them within a Turn.
   session::PlanTable& plan_table() { return plan_table_; }
   std::shared_ptr<const ClientPlan>& plan(std::uint32_t number) { return plans_[number]; }
@@ -65,6 +75,9 @@ class Device {
   std::shared_ptr<void> executor_;  // an in-process executor, which has to outlive the session
   std::unique_ptr<session::Session> session_;
   Kernels kernels_;
+  std::uint64_t memory_size_bytes_ = 0;
+  mutable std::mutex numbers_mutex_;
+  protocol::Numbers accumulated_before_;
   session::PlanTable plan_table_;
   std::vector<std::shared_ptr<const ClientPlan>> plans_;
   std::vector<bool> defined_operators_;

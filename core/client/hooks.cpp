@@ -25,6 +25,7 @@ constexpr c10::DeviceType kRemote = c10::DeviceType::PrivateUse1;
 c10::Device remote(int index) { return {kRemote, static_cast<c10::DeviceIndex>(index)}; }
 
 void synchronize(int index) {
+  if (device_count() == 0) return;  // PyTorch asks before there is any
   with_torch_errors(index, [&] { device_at(index).session().synchronize(); });
 }
 
@@ -35,10 +36,20 @@ class Guard final : public c10::impl::DeviceGuardImplInterface {
     return remote(exchange_device_index(device.index()));
   }
   c10::Device getDevice() const override { return remote(current_device_index()); }
-  void setDevice(c10::Device device) const override { exchange_device_index(device.index()); }
+  // Not of the devices that there are alone: autograd's threads name all that there may be.
+  void setDevice(c10::Device device) const override {
+    TORCH_CHECK_INDEX(device.index() >= 0 && device.index() < kDeviceCountMax,
+                      "there is no device ", device, "; there are at most ", kDeviceCountMax);
+    exchange_device_index(device.index());
+  }
   void uncheckedSetDevice(c10::Device device) const noexcept override {
     exchange_device_index(device.index());
   }
+
+#if __has_include(<c10/core/DeviceCapability.h>)
+  // Whether an operator takes a dtype, its executor says. No override: older versions don't ask.
+  c10::DeviceCapability getDeviceCapability(c10::Device /*device*/) const { return {}; }
+#endif
 
   c10::Stream getStream(c10::Device device) const override { return current_stream_of(device); }
   c10::Stream getDefaultStream(c10::Device device) const override {

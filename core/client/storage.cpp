@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/client/errors.h"
+#include "core/client/memory_statistics.h"
 #include "core/client/streams.h"
 #include "core/protocol/tensor_layout.h"
 
@@ -61,18 +62,20 @@ class RemoteAllocator final : public c10::DeviceAllocator {
     record_storage(reinterpret_cast<std::uintptr_t>(pointer.get()), pointer.device(), stream);
   }
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex index) override {
-    const session::SessionStatistics statistics = device_at(index).session().statistics();
-    c10::CachingDeviceAllocator::DeviceStats stats;
-    for (auto* group : {&stats.allocated_bytes, &stats.active_bytes, &stats.requested_bytes,
-                        &stats.reserved_bytes}) {
-      group->at(0).current = static_cast<std::int64_t>(statistics.allocated_bytes);
-      group->at(0).peak = static_cast<std::int64_t>(statistics.allocated_bytes_peak);
-    }
-    stats.allocation.at(0).current = static_cast<std::int64_t>(statistics.storages);
-    return stats;
+    if (is_pending(index)) return {};  // it needn't start for that
+    return with_torch_errors(index, [&] { return device_statistics(device_at(index)); });
   }
-  void resetAccumulatedStats(c10::DeviceIndex) override {}
-  void resetPeakStats(c10::DeviceIndex index) override { device_at(index).session().reset_peak(); }
+  void resetAccumulatedStats(c10::DeviceIndex index) override {
+    if (is_pending(index)) return;
+    with_torch_errors(index, [&] { reset_accumulated_statistics(device_at(index)); });
+  }
+  void resetPeakStats(c10::DeviceIndex index) override {
+    if (!is_pending(index)) device_at(index).session().reset_peak();
+  }
+  std::pair<std::size_t, std::size_t> getMemoryInfo(c10::DeviceIndex index) override {
+    if (is_pending(index)) return {0, 0};
+    return with_torch_errors(index, [&] { return memory_info(device_at(index)); });
+  }
 };
 
 RemoteAllocator allocator;

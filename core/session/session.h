@@ -50,8 +50,12 @@ struct SessionStatistics {
   std::uint64_t bytes_sent = 0;
   std::uint64_t bytes_received = 0;
   std::uint64_t storages = 0;  // alive
+  std::uint64_t storages_peak = 0;
+  std::uint64_t storages_total = 0;    // ever made
+  std::uint64_t refused_storages = 0;  // by an observer: out of memory
   std::uint64_t allocated_bytes = 0;
   std::uint64_t allocated_bytes_peak = 0;
+  std::uint64_t allocated_bytes_total = 0;
 };
 
 class Session {

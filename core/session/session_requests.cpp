@@ -91,6 +91,7 @@ void Session::reset_peak() {
   append_quietly([this] {
     batch_.reset_peak_memory();
     statistics_.allocated_bytes_peak = statistics_.allocated_bytes;
+    statistics_.storages_peak = statistics_.storages;
   });
 }
 

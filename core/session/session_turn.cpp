@@ -35,13 +35,16 @@ TensorId Session::acquire_storage(std::uint64_t size_bytes) {
     try {
       observers_[i]->allocate(id, size_bytes);
     } catch (...) {
+      ++statistics_.refused_storages;
       while (i-- > 0) observers_[i]->free(id, size_bytes);
       ids_.release(id);
       throw;
     }
   }
-  ++statistics_.storages;
+  ++statistics_.storages_total;
+  statistics_.storages_peak = std::max(statistics_.storages_peak, ++statistics_.storages);
   statistics_.allocated_bytes += size_bytes;
+  statistics_.allocated_bytes_total += size_bytes;
   statistics_.allocated_bytes_peak =
       std::max(statistics_.allocated_bytes_peak, statistics_.allocated_bytes);
   return id;

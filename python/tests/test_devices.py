@@ -160,7 +160,7 @@ def test_memory_functions(make_emulator: Callable[..., torch.device]) -> None:
     assert torch.remote.max_memory_allocated(device) == 0
 
 
-def test_an_executor_with_an_allocator_is_asked(
+def test_memory_functions_are_parts_of_the_statistics(
     emulator: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
@@ -176,10 +176,7 @@ def test_an_executor_with_an_allocator_is_asked(
             "total_bytes": 6,
         }
 
-    assert "allocator" not in torch_remote.ensure_loaded().description(emulator.index), (
-        "it has none"
-    )
-    fake = Altered(description=lambda _: {"allocator": "caching"}, memory_statistics=numbers)
+    fake = Altered(memory_statistics=numbers)
     monkeypatch.setattr("torch_remote._memory.ensure_loaded", lambda: fake)
     remote = torch.remote
     assert (remote.memory_allocated(emulator), remote.max_memory_allocated(emulator)) == (1, 2)

@@ -8,7 +8,7 @@ of all its clients together. Elsewhere the client's own counts are the answer, a
 
 import torch
 
-from torch_remote._devices import device_index, device_properties, stats
+from torch_remote._devices import device_index
 from torch_remote._loading import ensure_loaded
 
 _DeviceArgument = torch.device | str | int | None
@@ -20,10 +20,7 @@ def memory_stats(device: _DeviceArgument = None) -> dict[str, int]:
     With "free_bytes" and "total_bytes" where these are known. An executor without an allocator of
     its own has only some of PyTorch's names.
     """
-    index = device_index(device)
-    if "allocator" in ensure_loaded().description(index):
-        return dict(ensure_loaded().memory_statistics(index))
-    return _own_counts(index)
+    return dict(ensure_loaded().memory_statistics(device_index(device)))
 
 
 def memory_allocated(device: _DeviceArgument = None) -> int:
@@ -59,21 +56,14 @@ def reset_peak_memory_stats(device: _DeviceArgument = None) -> None:
         ensure_loaded().reset_peak(index)
 
 
+def reset_accumulated_memory_stats(device: _DeviceArgument = None) -> None:
+    """Starts the counts of what was ever allocated and freed anew."""
+    ensure_loaded().reset_accumulated(device_index(device))
+
+
 def empty_cache() -> None:
     """Executors give back what their allocators hold and no tensor uses, on all devices."""
     extension = ensure_loaded()
     for index in range(extension.device_count()):
         if extension.is_running(index):
             extension.empty_cache(index)
-
-
-def _own_counts(index: int) -> dict[str, int]:
-    counts = stats(index)
-    numbers = {"allocation.all.current": counts.storages}
-    for name in ("allocated_bytes", "reserved_bytes"):
-        numbers[name + ".all.current"] = counts.allocated_bytes
-        numbers[name + ".all.peak"] = counts.allocated_bytes_peak
-    if total := device_properties(index).total_memory:
-        numbers["free_bytes"] = max(total - counts.allocated_bytes, 0)
-        numbers["total_bytes"] = total
-    return numbers

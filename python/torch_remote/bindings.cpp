@@ -25,6 +25,7 @@
 #include "core/client/errors.h"
 #include "core/client/generator.h"
 #include "core/client/hooks.h"
+#include "core/client/memory_statistics.h"
 #include "core/client/profiler.h"
 #include "core/client/streams.h"
 #include "core/executor/in_process.h"
@@ -70,19 +71,22 @@ session::SessionOptions make_options(int index, std::uint32_t thread_count, doub
 }
 
 // Where the executor says that it emulates a GPU, its memory is modelled here, in program order.
-void attach_memory_model(session::Session& session, int index) {
-  const auto& description = session.welcome().description;
+void attach_memory_model(client::Device& device) {
+  const auto& description = device.session().welcome().description;
   const auto emulates = description.find("emulates");
   if (emulates == description.end()) return;
   const GpuModel* model = find_gpu_model(emulates->second);
-  if (model != nullptr)
-    session.add_observer(std::make_unique<MemoryObserver>(MemoryModel(*model, index)));
+  if (model == nullptr) return;
+  device.session().add_observer(
+      std::make_unique<MemoryObserver>(MemoryModel(*model, device.index())));
+  device.set_memory_size_bytes(model->total_memory_bytes);
 }
 
 std::unique_ptr<client::Device> make_device(int index, std::unique_ptr<session::Session> session,
                                             std::shared_ptr<void> executor) {
-  attach_memory_model(*session, index);
-  return std::make_unique<client::Device>(index, std::move(session), std::move(executor));
+  auto device = std::make_unique<client::Device>(index, std::move(session), std::move(executor));
+  attach_memory_model(*device);
+  return device;
 }
 
 int add_device(std::unique_ptr<client::Device> device, std::uint64_t seed) {
@@ -231,9 +235,17 @@ void synchronize(int index) {
 }
 
 std::map<std::string, std::int64_t> memory_statistics(int index) {
+  if (client::is_pending(index)) return {};
   const py::gil_scoped_release released;
   return client::with_torch_errors(
-      index, [&] { return client::device_at(index).session().memory_statistics(); });
+      index, [&] { return client::memory_statistics(client::device_at(index)); });
+}
+
+void reset_accumulated(int index) {
+  if (client::is_pending(index)) return;
+  const py::gil_scoped_release released;
+  client::with_torch_errors(
+      index, [&] { client::reset_accumulated_statistics(client::device_at(index)); });
 }
 
 void reset_peak(int index) {
@@ -356,6 +368,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("statistics", &statistics, py::arg("index"));
   module.def("memory_statistics", &memory_statistics, py::arg("index"));
   module.def("reset_peak", &reset_peak, py::arg("index"));
+  module.def("reset_accumulated", &reset_accumulated, py::arg("index"));
   module.def("empty_cache", &empty_cache, py::arg("index"));
   module.def("current_stream", &client::current_stream, py::arg("index"));
   module.def("exchange_stream", &exchange_stream, py::arg("index"), py::arg("stream"));
