@@ -5,9 +5,13 @@
 // profilers of other devices.
 #include "core/client/profiler.h"
 
-#if __has_include(<torch/csrc/profiler/standalone/privateuse1_profiler.h>)
+#if __has_include(<libkineto.h>)
 #ifndef USE_KINETO
 #define USE_KINETO  // a torch without Kineto has no such header
+#endif
+#if __has_include(<torch/csrc/profiler/standalone/privateuse1_profiler.h>)
+#define TORCH_REMOTE_HAS_PROFILER_REGISTRY
+#include <torch/csrc/profiler/standalone/privateuse1_profiler.h>
 #endif
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +22,6 @@
 #include <output_base.h>
 #include <set>
 #include <string>
-#include <torch/csrc/profiler/standalone/privateuse1_profiler.h>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -193,8 +196,12 @@ class Profiler final : public libkineto::IActivityProfiler {
 }  // namespace
 
 void register_kineto_profiler() {
-  torch::profiler::impl::PrivateUse1ProfilerRegistry::instance().registerFactory(
-      [] { return std::make_unique<Profiler>(); });
+  const auto make = [] { return std::make_unique<Profiler>(); };
+#ifdef TORCH_REMOTE_HAS_PROFILER_REGISTRY
+  torch::profiler::impl::PrivateUse1ProfilerRegistry::instance().registerFactory(make);
+#else
+  libkineto::api().registerProfilerFactory(make);  // which is what later versions do
+#endif
 }
 
 }  // namespace torch_remote::client
