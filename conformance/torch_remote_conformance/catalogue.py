@@ -20,6 +20,7 @@ FAMILIES: dict[str, Level] = {
     "torch_remote_conformance.copies": Level.L1,
     "torch_remote_conformance.views": Level.L1,
     "torch_remote_conformance.programs": Level.L1,
+    "torch_remote_conformance.generators": Level.L2,
     "torch_remote_conformance.operators": Level.L2,
     "torch_remote_conformance.modules": Level.L3,
     "torch_remote_conformance.optimizers": Level.L3,

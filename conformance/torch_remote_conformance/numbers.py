@@ -50,5 +50,6 @@ def _numbers(dtype: torch.dtype) -> tuple[Any, ...]:
     if dtype == torch.bool:
         return (True, False)
     if dtype.is_complex:
-        return (complex(1.5, -0.5),)
-    return (1.5, 2) if dtype.is_floating_point else (3,)
+        return (complex(1.5, -0.5), complex(-0.25, 2.0))
+    # Two of one type: a second number goes into a plan that is there.
+    return (1.5, -0.25, 2) if dtype.is_floating_point else (3, 2)

@@ -18,6 +18,7 @@ from torch_remote_conformance.target import Target
 
 _SHAPES = ((5, 4), (4,), (2, 3, 3), ())
 _STEPS = 3
+_FLAT = "parameters in one buffer"
 #: Each has other kernels: loops over tensors, operators on lists of them, and one operator for all.
 _IMPLEMENTATIONS: dict[str, dict[str, bool]] = {
     "for_loop": {"foreach": False},
@@ -51,6 +52,7 @@ def _check(info: Any, implementation: str, recorder: Recorder) -> None:
     inputs = [(one.desc, dict(one.kwargs)) for one in info.optim_inputs_func(device="cpu")]
     if implementation == "fused":
         inputs.append(("a tensor as learning rate", {"lr": torch.tensor(0.01)}))
+    inputs.append((_FLAT, {}))
     for description, given in inputs:
         keywords = dict(given)
         if implementation == "for_loop" and "foreach" in info.supported_impls:
@@ -59,8 +61,11 @@ def _check(info: Any, implementation: str, recorder: Recorder) -> None:
             keywords = {k: v for k, v in keywords.items() if k not in ("foreach", "fused")}
             keywords |= _IMPLEMENTATIONS[implementation]
         with recorder.sample(f"{description}: {keywords}"):
-            expected = _trained(info, keywords, torch.device("cpu"), recorder.seed)
-            actual = _trained(info, keywords, target.device, recorder.seed)
+            is_flat = description == _FLAT
+            expected, actual = (
+                _trained(info, keywords, device, recorder.seed, is_flat=is_flat)
+                for device in (torch.device("cpu"), target.device)
+            )
             target.synchronize()
             if isinstance(expected, Exception) or isinstance(actual, Exception):
                 _compare_refusals(actual, expected)
@@ -102,19 +107,29 @@ def _compare_refusals(actual: Any, expected: Any) -> None:
         raise AssertionError(f"{told[0]} instead of {told[1]}")
 
 
-def _trained(info: Any, keywords: dict[str, Any], device: torch.device, seed: int) -> Any:
+def _trained(
+    info: Any, keywords: dict[str, Any], device: torch.device, seed: int, *, is_flat: bool
+) -> Any:
     """Copies of parameters and state after each step; or what was refused."""
     with reproducible(seed):
         starts = [torch.randn(shape) for shape in _SHAPES]
         gradients = [[torch.randn(shape) for shape in _SHAPES] for _ in range(_STEPS)]
     if info.only_supports_sparse_grads:
         starts, gradients = starts[:1], [step[:1] for step in gradients]
-    parameters = [torch.nn.Parameter(start.to(device)) for start in starts]
+    placed = _flat(starts, device) if is_flat else [start.to(device) for start in starts]
+    parameters = [torch.nn.Parameter(one) for one in placed]
     try:
         optimizer = info.optim_cls(parameters, **keywords)
         return [_step(info, optimizer, parameters, step) for step in gradients]
     except (RuntimeError, TypeError, ValueError) as error:
         return error
+
+
+def _flat(tensors: list[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """Copies that lie behind each other in one storage."""
+    whole = torch.cat([one.reshape(-1) for one in tensors]).to(device)
+    parts = whole.split([one.numel() for one in tensors])
+    return [part.view(one.shape) for part, one in zip(parts, tensors, strict=True)]
 
 
 def _step(
