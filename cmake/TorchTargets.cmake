@@ -58,6 +58,16 @@ target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_execut
 
 include(Cuda)
 
+if(TORCH_REMOTE_BUILD_TESTS)
+  # Executors with defects, on which the conformance suite is tried out.
+  torch_remote_library(torch_remote_mutants FOLDER conformance/mutants LINK torch_remote_executor_core)
+  torch_remote_programs(mutants FOLDER conformance/mutants ONE_PROCESS PCH torch_remote_precompiled
+    LINK torch_remote_mutants torch_remote_libtorch_executor)
+  add_executable(mutant_executor conformance/mutants/main.cpp)
+  target_link_libraries(mutant_executor PRIVATE torch_remote_mutants torch_remote_libtorch_executor)
+  set_target_properties(mutant_executor PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endif()
+
 foreach(target IN ITEMS _C torch-remote-executor)
   target_compile_definitions(${target} PRIVATE TORCH_REMOTE_VERSION="${PROJECT_VERSION}")
 endforeach()

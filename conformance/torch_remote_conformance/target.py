@@ -84,6 +84,8 @@ class Address:
     name: str
     #: Of an executor that runs, whoever started it.
     endpoint: Endpoint | None = None
+    #: Which of its devices.
+    device_index: int = 0
     #: Of a provider's machine, for torch_remote.attach.
     machine: str | None = None
 
@@ -209,6 +211,7 @@ def _made(address: Address, gpu_type: str) -> torch.device:
             address.endpoint.address,
             server_key=address.endpoint.server_key,
             key_file=address.endpoint.key_file,
+            device_index=address.device_index,
             num_threads=1,
         )
     if address.name == "null":
