@@ -70,7 +70,7 @@ _BOOLEAN_OR_WHOLE = re.compile(
     r"mode|repeat_interleave)_?$"
 )
 _SMALL = re.compile(
-    r"(any|all|prod|dot|trace|bincount|nonzero|histc|linspace|masked_select|_unique2|repeat_interleave|_pdist_forward|"
+    r"(any|all|prod|dot|mv|addmv_?|trace|bincount|nonzero|histc|linspace|masked_select|_unique2|repeat_interleave|_pdist_forward|"
     r"\w*_loss\w*|\w*binary_cross_entropy|_linalg_det|_linalg_slogdet|_linalg_eigvals|reflection_pad1d|_embedding_bag\w*)$"
 )
 _NON_COMMUTATIVE = re.compile(

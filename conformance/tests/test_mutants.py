@@ -83,6 +83,9 @@ def test_the_order_is_given_cases_then_programs_then_tables() -> None:
     assert mutant_runs._order(task, cases) == ["op/a/forward/float32"]
     whole = mutant_runs._order(Task(1, ["op/a/forward/float32"], 1.0, then_all=True), cases)
     assert whole[:2] == ["op/a/forward/float32", "storages/x"]
+    # Of those given, too.
+    given = Task(1, ["op/a/forward/float32", "storages/x"], 1.0, then_all=True)
+    assert mutant_runs._order(given, cases)[:2] == ["storages/x", "op/a/forward/float32"]
     assert sorted(whole) == sorted(cases)
 
 

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: runs and no device is made in the parent.
 _CONTEXT = multiprocessing.get_context("fork")
 
+#: Cases that are made from PyTorch's tables begin like this.
+_TABLES = ("op/", "module/", "optimizer/", "foreach/")
+
 #: Levels that mutants have to be caught at.
 SELECTION = Selection(Level.L3)
 
@@ -236,10 +239,10 @@ def _order(task: Task, cases: dict[str, Case]) -> list[str]:
     order = [name for name in task.cases if name in cases]
     if task.then_all:
         # Programs first, then the tables' thousands, shuffled: neighbours there are much alike.
-        tables = ("op/", "module/", "optimizer/")
-        order += [name for name in cases if not name.startswith(tables)]
+        order.sort(key=lambda name: name.startswith(_TABLES))
+        order += [name for name in cases if not name.startswith(_TABLES)]
         order += sorted(
-            (name for name in cases if name.startswith(tables)),
+            (name for name in cases if name.startswith(_TABLES)),
             key=lambda name: zlib.crc32(name.encode()),
         )
     return list(dict.fromkeys(order))
