@@ -27,6 +27,7 @@ from torch_remote_conformance.calls import (
 )
 from torch_remote_conformance.case import Case, Level, Recorder
 from torch_remote_conformance.numbers import check_numbers, takes_numbers
+from torch_remote_conformance.shapes import check_shapes, check_shapes_backward, takes_any_shape
 from torch_remote_conformance.target import Target
 
 INFERENCE_DTYPES = frozenset({torch.float32, torch.bfloat16, torch.int64, torch.bool})
@@ -59,6 +60,8 @@ def _cases_of(name: str, info: Any, target: Target) -> Iterator[Case]:
     if has_gaps and info.inplace_variant is not None:
         what = "noncontiguous_in_place"
         yield _case(name, what, check_noncontiguous_in_place, info, one, Level.L2)
+    if takes_any_shape(info):
+        yield _case(name, "shapes", check_shapes, info, one, Level.L2)
     if takes_numbers(info):
         yield _case(name, "numbers", check_numbers, info, one, Level.L2)
     if info.inplace_variant is not None:
@@ -73,6 +76,9 @@ def _cases_of(name: str, info: Any, target: Target) -> Iterator[Case]:
         usual = _first(sorted(gradients, key=str), torch.float32)
         what = "noncontiguous_backward"
         yield _case(name, what, check_noncontiguous_backward, info, usual, Level.L3)
+    if takes_any_shape(info):
+        usual = _first(sorted(gradients, key=str), torch.float32)
+        yield _case(name, "shapes_backward", check_shapes_backward, info, usual, Level.L3)
     smooth = _first(sorted(gradients, key=str), torch.float64)
     if info.supports_forward_ad:
         yield _case(name, "forward_mode", check_forward_mode, info, smooth, Level.L3)

@@ -59,7 +59,7 @@ class Target:
         extension = torch_remote.ensure_loaded()
         if "allocator" in self.description:
             return None
-        numbers = extension.memory_statistics(self.device.index)
+        numbers = extension.executor_memory_statistics(self.device.index)
         if "active.all.current" not in numbers:
             return None
         return numbers["active.all.current"], numbers["active_bytes.all.current"]
