@@ -25,6 +25,7 @@ import torch
 from torch_remote_conformance import catalogue, sources, waivers, workers
 from torch_remote_conformance.case import Case, Level, Status, describe
 from torch_remote_conformance.catalogue import Selection
+from torch_remote_conformance.endpoint import Endpoint
 from torch_remote_conformance.target import Address, Target, opened
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def _order(task: Task, cases: dict[str, Case]) -> list[str]:
 @contextlib.contextmanager
 def opened_mutant(endpoint: str, mutant: int) -> Iterator[Target]:
     """A mutant as the suite sees it; 0 is the executor without a defect."""
-    with opened(Address("mutant", endpoint=endpoint, device_index=mutant)) as target:
+    with opened(Address("mutant", Endpoint(endpoint), mutant)) as target:
         yield target
 
 

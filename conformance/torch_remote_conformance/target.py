@@ -126,7 +126,7 @@ def provided(
         device = torch_remote.create_device(kind, rest)
         machine = torch_remote.machine(device)
         try:
-            yield Address(name, endpoint_of(machine.name), machine.name)
+            yield Address(name, endpoint_of(machine.name), machine=machine.name)
         finally:
             machine.stop()
     else:

@@ -52,13 +52,43 @@ bool relu_in_place(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
-// log_sigmoid_forward(self) -> (output, buffer). CUDA's kernel leaves the buffer out.
+// log_sigmoid_forward(self) -> (output, buffer). CPU's kernel makes both contiguous, CUDA's leaves
+// the buffer out.
 bool log_sigmoid(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
-  if (plan.kernels != Kernels::kAccelerator || !c10::isFloatingType(input.scalar_type()))
+  if (plan.kernels == Kernels::kNone || !c10::isFloatingType(input.scalar_type())) return false;
+  if (plan.kernels == Kernels::kCpu) {
+    add_contiguous(plan, input.sizes(), input.scalar_type());
+    add_contiguous(plan, input.sizes(), input.scalar_type());
+  } else {
+    add_elementwise(plan, input);
+    add_contiguous(plan, {0}, input.scalar_type());
+  }
+  return true;
+}
+
+// rrelu_with_noise(self, noise, ...): contiguous on CPU, whatever self is.
+bool rrelu_with_noise(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  if (plan.kernels != Kernels::kCpu || !c10::isFloatingType(input.scalar_type())) return false;
+  add_contiguous(plan, input.sizes(), input.scalar_type());
+  return true;
+}
+
+// hardtanh_backward(grad_output, self, min, max): of each element by itself, the gradient's strides
+// before self's. PyTorch's function composes it of others, which look at self first.
+bool hardtanh_backward(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& gradient = arguments[0].toTensor();
+  const at::Tensor& self = arguments[1].toTensor();
+  if (gradient.sizes() != self.sizes() || gradient.scalar_type() != self.scalar_type() ||
+      !gradient.is_non_overlapping_and_dense() || !self.is_non_overlapping_and_dense())
     return false;
-  add_elementwise(plan, input);
-  add_contiguous(plan, {0}, input.scalar_type());
+  const bool are_contiguous = gradient.is_contiguous() && self.is_contiguous();
+  if (are_contiguous) {
+    add_contiguous(plan, gradient.sizes(), gradient.scalar_type());
+  } else {
+    add_tensor(plan, gradient.sizes(), preserved_strides(gradient), gradient.scalar_type());
+  }
   return true;
 }
 
@@ -290,6 +320,8 @@ constexpr auto kRules = std::to_array<std::pair<std::string_view, ShapeRule>>({
     {"aten::index_reduce_", &index_add_in_place},
     {"aten::normal_", &normal_in_place},
     {"aten::log_sigmoid_forward", &log_sigmoid},
+    {"aten::rrelu_with_noise", &rrelu_with_noise},
+    {"aten::hardtanh_backward", &hardtanh_backward},
     {"aten::relu", &relu},
     {"aten::relu_", &relu_in_place},
     {"aten::mm", &check_matrix_product},
