@@ -231,7 +231,9 @@ def _check_ownership(pair: "Pair", remote: Any, local: Any, results: Any) -> Non
         results: of the target.
     """
     for tensor, alias in zip(tensors(results), _aliases(remote, results), strict=True):
-        if alias is None and tensor.layout == torch.strided and tensor.numel() > 0:
+        # Lazy zeros (torch._efficientzerotensor) have no memory.
+        has_memory = tensor.layout == torch.strided and tensor.numel() > 0
+        if alias is None and has_memory and not tensor._is_zerotensor():
             content = torch.empty(0, dtype=torch.uint8, device=tensor.device)
             content.set_(tensor.untyped_storage()).bitwise_not_()
     try:

@@ -109,7 +109,7 @@ class Worker final : private protocol::CommandHandler {
   void answer(protocol::Token token, const char* what, Action action);
   void check_storage_size(std::uint64_t size_bytes) const;
   template <typename Action>
-  void attempt(TensorId id, const char* what, Action action);
+  void attempt(std::optional<TensorId> id, const char* what, Action action);
   void read_frames(protocol::Token token, TensorId id, std::uint64_t offset_bytes,
                    std::uint64_t size_bytes);
 

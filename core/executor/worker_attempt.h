@@ -6,6 +6,7 @@
 
 #include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/executor/worker.h"
@@ -13,10 +14,11 @@
 
 namespace torch_remote::executor {
 
-// What fails is told to the client, and marks the storage, if it is one's.
+// What fails is told to the client, and marks the storage, if it is one's. Any number is an id:
+// that there is none is another thing than 0.
 template <typename Action>
-void Worker::attempt(TensorId id, const char* what, Action action) {
-  if (!failed_.empty() && failed_.contains(id)) return;
+void Worker::attempt(std::optional<TensorId> id, const char* what, Action action) {
+  if (id && !failed_.empty() && failed_.contains(*id)) return;
   try {
     action();
   } catch (const protocol::ProtocolError&) {
@@ -25,7 +27,7 @@ void Worker::attempt(TensorId id, const char* what, Action action) {
     protocol::Failure failure = *current_failure(nullptr);
     failure.operator_name = what;
     replies_.failure(failure);
-    if (id != 0) failed_[id] = std::make_shared<const protocol::Failure>(std::move(failure));
+    if (id) failed_[*id] = std::make_shared<const protocol::Failure>(std::move(failure));
   }
 }
 

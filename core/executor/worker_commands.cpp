@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -222,7 +223,7 @@ void Worker::rename(TensorId id, TensorId new_id) {
 }
 
 void Worker::seed(std::uint64_t generator, std::uint64_t seed) {
-  attempt(0, "seed", [&] { executor_->seed(generator, seed); });
+  attempt(std::nullopt, "seed", [&] { executor_->seed(generator, seed); });
 }
 
 void Worker::get_generator_state(Token token, std::uint64_t generator) {
@@ -231,7 +232,8 @@ void Worker::get_generator_state(Token token, std::uint64_t generator) {
 }
 
 void Worker::set_generator_state(std::uint64_t generator, std::span<const std::byte> state) {
-  attempt(0, "set generator state", [&] { executor_->set_generator_state(generator, state); });
+  attempt(std::nullopt, "set generator state",
+          [&] { executor_->set_generator_state(generator, state); });
 }
 
 void Worker::synchronize(Token token) {

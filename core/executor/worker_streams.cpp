@@ -4,6 +4,7 @@
 // A worker's commands for streams, events and memory. A failure here marks no storage.
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <span>
 
 #include "core/executor/worker.h"
@@ -15,15 +16,15 @@ using protocol::DescribedOutput;
 using protocol::Token;
 
 void Worker::use_stream(std::uint32_t stream) {
-  attempt(0, "use stream", [&] { executor_->use_stream(stream); });
+  attempt(std::nullopt, "use stream", [&] { executor_->use_stream(stream); });
 }
 
 void Worker::record_event(EventId event, bool with_time) {
-  attempt(0, "record event", [&] { executor_->record_event(event, with_time); });
+  attempt(std::nullopt, "record event", [&] { executor_->record_event(event, with_time); });
 }
 
 void Worker::wait_event(EventId event) {
-  attempt(0, "wait event", [&] { executor_->wait_event(event); });
+  attempt(std::nullopt, "wait event", [&] { executor_->wait_event(event); });
 }
 
 void Worker::free_event(EventId event) { executor_->free_event(event); }
@@ -54,7 +55,7 @@ void Worker::elapsed_time(Token token, EventId start, EventId end) {
 // A storage that failed has no memory that could be used too early.
 void Worker::record_stream(TensorId id, std::uint32_t stream) {
   if (failed_.contains(id)) return;
-  attempt(0, "record stream", [&] { executor_->record_stream(id, stream); });
+  attempt(std::nullopt, "record stream", [&] { executor_->record_stream(id, stream); });
 }
 
 void Worker::get_memory_statistics(Token token) {
@@ -63,11 +64,11 @@ void Worker::get_memory_statistics(Token token) {
 }
 
 void Worker::reset_peak_memory() {
-  attempt(0, "reset peak memory", [&] { executor_->reset_peak_memory(); });
+  attempt(std::nullopt, "reset peak memory", [&] { executor_->reset_peak_memory(); });
 }
 
 void Worker::empty_cache() {
-  attempt(0, "empty cache", [&] { executor_->empty_cache(); });
+  attempt(std::nullopt, "empty cache", [&] { executor_->empty_cache(); });
 }
 
 }  // namespace torch_remote::executor

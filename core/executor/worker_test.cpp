@@ -221,6 +221,19 @@ TEST_F(WorkerTest, StoragesBeyondTheLimitFailAndLeaveNothing) {
   EXPECT_EQ(*count, 0u) << "the storage whose resize failed is gone";
 }
 
+TEST_F(WorkerTest, AFailedStorageOfNumberZeroConcernsNothingElse) {
+  open();
+  CommandWriter writer;
+  writer.write(0, 0, std::vector<std::byte>(8));
+  writer.set_generator_state(0, std::vector<std::byte>(3));  // which is none, as is told
+  writer.read(1, 0, 0, 4);
+  client_->commands(writer);
+  const auto replies = replies_of(client_->take(MessageKind::kReplies));
+  ASSERT_THAT(replies.lines, ElementsAre("failure", "failure", "failed 1"));
+  EXPECT_EQ(replies.failures[1].operator_name, "set generator state");
+  EXPECT_EQ(replies.failures[2], replies.failures[0]);
+}
+
 TEST_F(WorkerTest, AFailedTensorStaysFailedWhenItIsResized) {
   open();
   CommandWriter writer;
