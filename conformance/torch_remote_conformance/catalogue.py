@@ -25,6 +25,7 @@ FAMILIES: dict[str, Level] = {
     "torch_remote_conformance.modules": Level.L3,
     "torch_remote_conformance.optimizers": Level.L3,
     "torch_remote_conformance.foreach": Level.L3,
+    "torch_remote_conformance.unlisted": Level.L3,
     "torch_remote_conformance.special": Level.L3,
     "torch_remote_conformance.late_errors": Level.L3,
     "torch_remote_conformance.leaks": Level.L3,

@@ -113,12 +113,19 @@ def _lines(levels: Mapping[str, Level]) -> Iterator[str]:
     """ "op/abs L2:forward/float32,in_place/float32 L3:backward/float32"."""
     subjects: dict[str, dict[Level, list[str]]] = {}
     for name in sorted(levels):
-        family, subject, aspect = name.split("/", 2)
-        by_level = subjects.setdefault(f"{family}/{subject}", {})
+        subject, aspect = _parted(name)
+        by_level = subjects.setdefault(subject, {})
         by_level.setdefault(levels[name], []).append(aspect)
     for subject, by_level in subjects.items():
         parts = [f"{level.name}:{','.join(names)}" for level, names in sorted(by_level.items())]
         yield " ".join([subject, *parts])
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Family and subject, and what is tested of it; many families have no subjects."""
+    parts = name.split("/")
+    count = 2 if len(parts) > 2 else 1
+    return "/".join(parts[:count]), "/".join(parts[count:])
 
 
 def _read(text: str) -> Iterator[tuple[str, Level]]:

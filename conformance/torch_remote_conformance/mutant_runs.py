@@ -265,5 +265,5 @@ def counts(target: Target) -> dict[str, int]:
     """What a mutant counts beside its own work (conformance/mutants/mutant_executor.h)."""
     import torch_remote
 
-    numbers = torch_remote.ensure_loaded().memory_statistics(target.device.index)
+    numbers = torch_remote.ensure_loaded().executor_memory_statistics(target.device.index)
     return {name: int(count) for name, count in numbers.items()}

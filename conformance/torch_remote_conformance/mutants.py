@@ -28,6 +28,8 @@ _CHECKOUT = Path(__file__).resolve().parents[2]
 _PROGRAM = _CHECKOUT / "build/dev/bin/mutant_executor"
 _REACH = _CHECKOUT / "conformance/mutants/reach.json"
 
+#: Kinds whose effect shows in programs that do more than call one operator.
+_OF_COMMANDS = frozenset({"lost", "repeated", "reordered", "stale read", "leaked", "late free"})
 #: What part of the mutants has to be caught.
 _WANTED = 0.98
 
@@ -134,7 +136,7 @@ def _tried(mutants: Sequence[Mutant], options: argparse.Namespace) -> dict[int, 
             one.number,
             reached.get(one.met_by, []),
             options.budget_s,
-            then_all=is_whole or not one.met_by.startswith("calls."),
+            then_all=is_whole or one.kind in _OF_COMMANDS,
         )
         for one in mutants
     )
