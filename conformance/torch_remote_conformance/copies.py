@@ -229,6 +229,29 @@ def _source_changes(target: Target) -> None:
         assert_same(doubled, torch.full((size,), 2.0))
 
 
+#: Ways of writing into 64 numbers; the second argument is another one each time.
+_WRITES: tuple[Callable[[torch.Tensor, int], object], ...] = (
+    lambda x, turn: x.copy_(torch.arange(64.0) / (turn + 1)),
+    lambda x, turn: x.add_(turn),
+    lambda x, turn: x[10:50].copy_(torch.arange(40.0) - turn),
+    lambda x, turn: x.mul_(turn - 2.5),
+    lambda x, _: x[::2].mul_(x[1::2]),
+)
+
+
+@FAMILY.case("reads_after_writes")
+def _reads_after_writes(target: Target) -> None:
+    """Each read sees what was written last, by whatever way, and however often it was read before."""
+    there, here = torch.zeros(64, device=target.device), torch.zeros(64)
+    for turn in range(6):
+        for write in _WRITES:
+            write(there, turn)
+            write(here, turn)
+            assert_same(there.cpu(), here)
+            assert_same(there[40:].cpu(), here[40:])
+        assert_same(there.clone().cpu(), here)
+
+
 @FAMILY.case("same_device_is_no_copy")
 def _no_copy(target: Target) -> None:
     x = torch.ones(3, device=target.device)

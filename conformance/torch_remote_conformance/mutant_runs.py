@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _CONTEXT = multiprocessing.get_context("fork")
 
 #: Cases that are made from PyTorch's tables begin like this.
-_TABLES = ("op/", "module/", "optimizer/", "foreach/")
+_TABLES = ("optimizer/", "module/", "foreach/", "op/")
 
 #: Levels that mutants have to be caught at.
 SELECTION = Selection(Level.L3)
@@ -239,13 +239,12 @@ def _try(task: Task, target: Target, pipe: Connection, outcome: Outcome) -> None
 def _order(task: Task, cases: dict[str, Case]) -> list[str]:
     order = [name for name in task.cases if name in cases]
     if task.then_all:
-        # Programs first, then the tables' thousands, shuffled: neighbours there are much alike.
+        # Programs first, then the tables, the largest last, shuffled: neighbours there are much alike.
         order.sort(key=lambda name: name.startswith(_TABLES))
         order += [name for name in cases if not name.startswith(_TABLES)]
-        order += sorted(
-            (name for name in cases if name.startswith(_TABLES)),
-            key=lambda name: zlib.crc32(name.encode()),
-        )
+        for table in _TABLES:
+            names = (name for name in cases if name.startswith(table))
+            order += sorted(names, key=lambda name: zlib.crc32(name.encode()))
     return list(dict.fromkeys(order))
 
 
