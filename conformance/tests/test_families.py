@@ -98,8 +98,9 @@ def never_freed(call: Call, *arguments: Any, **keywords: Any) -> Any:
 
 
 def with_new_shape(call: Call, *arguments: Any, **keywords: Any) -> Any:
-    torch.empty(next(_numbers), device="remote") + 1
-    return call(*arguments, **keywords)
+    made = call(*arguments, **keywords)
+    torch.empty(next(_numbers), device=made.device) + 1
+    return made
 
 
 def wrong_gradient(call: Call, *arguments: Any, **keywords: Any) -> Any:
@@ -295,7 +296,15 @@ PLANTS: dict[str, list[Plant]] = {
         Plant("optimizer/SGD/foreach/float32", torch, "_foreach_add_", twice),
     ],
     "operators": [Plant("op/neg/forward/float32", T, "copy_", nothing)],
+    "foreach": [Plant("foreach/exp/in_place/float32", T, "copy_", nothing)],
+    "generators": [Plant("generators/rand", torch, "rand", unseeded)],
+    "unlisted": [
+        Plant("unlisted/bounds", torch.nn.functional, "threshold", squared),
+        Plant("unlisted/draws_into_tensors_that_are_there", T, "uniform_", nothing),
+    ],
 }
+#: Of the protocol test_protocol_level.py shows it; what an executor holds is no program's to change: mutants leak.
+SHOWN_ELSEWHERE = {"protocol", "executor_storages"}
 ROWS = [
     pytest.param(family, plant, id=f"{plant.case}: {plant.name}")
     for family in PLANTS
@@ -324,7 +333,7 @@ def run_planted(
 
 
 def test_every_family_has_a_plant() -> None:
-    assert set(PLANTS) >= set(FAMILY_NAMES)
+    assert set(PLANTS) | SHOWN_ELSEWHERE == set(FAMILY_NAMES)
 
 
 @pytest.mark.parametrize(("family", "plant"), ROWS)

@@ -156,7 +156,7 @@ void Session::write_parts(TensorId id, std::uint64_t offset_bytes,
 // ---- without waiting ----
 
 void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                         std::shared_ptr<void> hold, std::uint32_t stream) {
+                         const std::shared_ptr<void>& hold, std::uint32_t stream) {
   for (std::uint64_t done = 0; done < destination.size();) {
     const std::uint64_t size_bytes =
         std::min<std::uint64_t>(destination.size() - done, kReadSizeBytesMax);

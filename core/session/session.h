@@ -97,7 +97,7 @@ class Session {
   // is what hold is for: its last copy is dropped afterwards, on any thread and under any lock. A
   // read that fails is told by the next synchronize. Both wait while too much is in flight.
   void read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                  std::shared_ptr<void> hold, std::uint32_t stream = 0);
+                  const std::shared_ptr<void>& hold, std::uint32_t stream = 0);
   void write_later(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
                    const std::shared_ptr<void>& hold, std::uint32_t stream = 0);
 

@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <memory>
+#include <tuple>
 #include <utility>
 
 #include "core/protocol/bytes.h"
@@ -66,7 +67,7 @@ zmq::message_t borrow_frame(std::span<const std::byte> bytes, std::shared_ptr<vo
     const std::unique_ptr<Hold> dropped(static_cast<Hold*>(hint));
   };
   zmq::message_t frame(data, bytes.size(), release, kept.get());
-  static_cast<void>(kept.release());  // the frame's from here on
+  std::ignore = kept.release();  // the frame's from here on
   return frame;
 }
 

@@ -62,6 +62,7 @@ def test_dropped_tensors_leave_no_storage(device: torch.device) -> None:
 
 @needs_proc
 def test_dropped_tensors_leave_nothing_in_process(emulator: torch.device) -> None:
+    gc.collect()  # what other tests have left in cycles is not to go meanwhile
     make_and_drop(emulator, 10_000)
     storages = torch_remote.stats(emulator).storages
     before = resident_bytes()

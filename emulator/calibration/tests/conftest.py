@@ -13,9 +13,11 @@ from gpu_measurements.target import Session, Target
 
 
 @pytest.fixture(autouse=True)
-def _same_random_state() -> Iterator[None]:
+def _same_state_of_torch() -> Iterator[None]:
     state = torch.get_rng_state()
-    yield
+    # PyTorch's own test utilities, which other tests of this process import, lock the flags of backends.
+    with torch.backends.__allow_nonbracketed_mutation():
+        yield
     torch.set_rng_state(state)
 
 
