@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 #: runs and no device is made in the parent.
 _CONTEXT = multiprocessing.get_context("fork")
 
-#: Cases that are made from PyTorch's tables begin like this.
-_TABLES = ("optimizer/", "module/", "foreach/", "op/")
+#: Cases that are many or long begin like this: random programs, and those that are made from PyTorch's tables.
+_LATER = ("optimizer/", "program/", "module/", "foreach/", "op/")
 
 #: Levels that mutants have to be caught at.
 SELECTION = Selection(Level.L3)
@@ -239,11 +239,11 @@ def _try(task: Task, target: Target, pipe: Connection, outcome: Outcome) -> None
 def _order(task: Task, cases: dict[str, Case]) -> list[str]:
     order = [name for name in task.cases if name in cases]
     if task.then_all:
-        # Programs first, then the tables, the largest last, shuffled: neighbours there are much alike.
-        order.sort(key=lambda name: name.startswith(_TABLES))
-        order += [name for name in cases if not name.startswith(_TABLES)]
-        for table in _TABLES:
-            names = (name for name in cases if name.startswith(table))
+        # Single programs first; then the others, the largest last, shuffled: neighbours there are much alike.
+        order.sort(key=lambda name: name.startswith(_LATER))
+        order += [name for name in cases if not name.startswith(_LATER)]
+        for group in _LATER:
+            names = (name for name in cases if name.startswith(group))
             order += sorted(names, key=lambda name: zlib.crc32(name.encode()))
     return list(dict.fromkeys(order))
 

@@ -152,7 +152,9 @@ def _step(
     else:
         optimizer.step()
     state = optimizer.state_dict()["state"]
-    return [[parameter.detach().clone() for parameter in parameters], _copied(state)]
+    # The parameters themselves are read, and copies of the state.
+    read = [parameter.detach().to("cpu", copy=True) for parameter in parameters]
+    return [read, _copied(state)]
 
 
 def _copied(structure: Any) -> Any:
