@@ -47,7 +47,7 @@ def check_shapes_backward(info: Any, dtype: torch.dtype, recorder: Recorder) -> 
             pair = Pair(info, sample, recorder)
             results = pair.compare(info.op)
             if results is not None:
-                compare_gradients(pair, *results, pair.comparison(is_random=False))
+                compare_gradients(pair, *results, pair.comparison(is_random=pair.is_random))
 
 
 def _shaped(
