@@ -5,6 +5,7 @@
 // one would be.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -18,10 +19,21 @@ class MemoryObserver final : public session::SessionObserver {
  public:
   explicit MemoryObserver(MemoryModel model) : model_(std::move(model)) {}
 
-  // Throws session::OutOfMemory with CUDA's text.
-  void allocate(session::TensorId /*id*/, std::uint64_t size_bytes) override {
+  // Both throw session::OutOfMemory with CUDA's text.
+  void call(const session::ObservedCall& call) override {
+    for (std::size_t i = 0; i < call.outputs.size(); ++i) {
+      try {
+        allocate(call.outputs[i], call.stream, call.location);
+      } catch (...) {
+        while (i-- > 0) model_.free(call.outputs[i].size_bytes);
+        throw;
+      }
+    }
+  }
+  void allocate(const session::NewStorage& storage, std::uint32_t /*stream*/,
+                std::uint32_t /*location*/) override {
     try {
-      model_.allocate(size_bytes);
+      model_.allocate(storage.size_bytes);
     } catch (const OutOfMemory& error) {
       throw session::OutOfMemory(error.what());
     }

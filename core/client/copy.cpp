@@ -87,11 +87,12 @@ void write(const at::Tensor& source, const at::Tensor& destination,
   const std::span bytes(static_cast<const std::byte*>(source.const_data_ptr()), source.nbytes());
   const session::TensorId id = id_of(destination.storage());
   const std::uint32_t stream = current_stream(device.index());
+  const std::uint32_t location = capture_source_location();
   const auto copy = [&] {
     if (hold != nullptr) {
-      device.session().write_later(id, offset_bytes(destination), bytes, hold, stream);
+      device.session().write_later(id, offset_bytes(destination), bytes, hold, stream, location);
     } else {
-      device.session().write(id, offset_bytes(destination), bytes, stream);
+      device.session().write(id, offset_bytes(destination), bytes, stream, location);
     }
   };
   const char* name =
@@ -109,11 +110,12 @@ void read(const at::Tensor& source, const at::Tensor& destination,
                         destination.nbytes());
   const session::TensorId id = id_of(source.storage());
   const std::uint32_t stream = current_stream(device.index());
+  const std::uint32_t location = capture_source_location();
   const auto copy = [&] {
     if (hold != nullptr) {
-      device.session().read_later(id, offset_bytes(source), bytes, hold, stream);
+      device.session().read_later(id, offset_bytes(source), bytes, hold, stream, location);
     } else {
-      device.session().read(id, offset_bytes(source), bytes, stream);
+      device.session().read(id, offset_bytes(source), bytes, stream, location);
     }
   };
   const char* name =

@@ -44,6 +44,7 @@ Numbers own_counts(Device& device) {
 }
 
 Numbers all_numbers(Device& device) {
+  if (auto modelled = device.session().modelled_memory_statistics()) return *std::move(modelled);
   return device.session().welcome().description.contains("allocator")
              ? device.session().memory_statistics()
              : own_counts(device);
@@ -114,6 +115,10 @@ std::pair<std::uint64_t, std::uint64_t> memory_info(Device& device) {
 }
 
 void reset_accumulated_statistics(Device& device) {
+  if (device.session().modelled_memory_statistics()) {
+    device.session().reset_accumulated_memory();
+    return;
+  }
   Numbers before;
   for (const auto& [name, value] : all_numbers(device)) {
     if (is_accumulated(name)) before.emplace(name, value);

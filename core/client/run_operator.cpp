@@ -37,6 +37,7 @@ using Arguments = c10::ArrayRef<c10::IValue>;
 using Plan = std::shared_ptr<const ClientPlan>;
 using session::Session;
 using session::TensorId;
+using Outputs = c10::SmallVector<session::NewStorage, 4>;
 
 // One call on its way: what is known of it so far.
 class Call {
@@ -116,46 +117,44 @@ class Call {
   std::vector<c10::IValue> send(Session::Turn turn, std::uint32_t number, const Plan& plan,
                                 std::uint32_t location) {
     if (plan->describes_outputs) return describe(std::move(turn), number, location);
-    c10::SmallVector<TensorId, 4> ids;
+    Outputs outputs;
     OperationMark mark(*device_);
     {
       Session::Turn held = std::move(turn);  // ends before tensors are made
-      acquire_outputs(held, *plan, ids);
+      reserve_outputs(held, *plan, outputs);
       if (mark) [[unlikely]]
         mark.begin(held);
-      held.call(number, location, encoded_.value_bytes());
+      held.call(number, location, encoded_.value_bytes(), {outputs.data(), outputs.size()});
       if (mark) [[unlikely]]
         mark.end(held, recorded(location));
     }
-    return make_results(*plan, ids);
+    return make_results(*plan, outputs);
   }
 
   RecordedOperation recorded(std::uint32_t location) const {
     return {.name = record_.full_name(), .location = location};
   }
 
-  void acquire_outputs(Session::Turn& turn, const ClientPlan& plan,
-                       c10::SmallVector<TensorId, 4>& ids) {
+  void reserve_outputs(Session::Turn& turn, const ClientPlan& plan, Outputs& outputs) {
     try {
       for (const PlannedTensor& tensor : plan.tensors) {
-        ids.push_back(turn.output(tensor.storage_size_bytes));
-        encoded_.append(ids.back());
+        const std::uint64_t size_bytes = tensor.storage_size_bytes;
+        outputs.push_back({.id = turn.reserve_output(size_bytes), .size_bytes = size_bytes});
+        encoded_.append(outputs.back().id);
       }
     } catch (...) {
-      for (std::size_t i = 0; i < ids.size(); ++i)
-        turn.cancel_output(ids[i], plan.tensors[i].storage_size_bytes);
+      turn.cancel_outputs({outputs.data(), outputs.size()});
       throw;
     }
   }
 
-  std::vector<c10::IValue> make_results(const ClientPlan& plan,
-                                        const c10::SmallVector<TensorId, 4>& ids) {
+  std::vector<c10::IValue> make_results(const ClientPlan& plan, const Outputs& outputs) {
     std::vector<c10::IValue> results;
     results.reserve(plan.returns.size());
     std::size_t next = 0;
     const auto make_next = [&] {
       const std::size_t i = next++;
-      return make_tensor(*device_, ids[i], plan.tensors[i]);
+      return make_tensor(*device_, outputs[i].id, plan.tensors[i]);
     };
     for (const PlannedReturn& planned : plan.returns) {
       switch (planned.kind) {
@@ -235,13 +234,16 @@ class Call {
       Session::Turn after = turn_of(*device_);
       mark.end(after, recorded(location));
     }
-    return DescribedResults(*this, described).take();
+    return DescribedResults(*this, described, location).take();
   }
 
   class DescribedResults {
    public:
-    DescribedResults(Call& call, const Session::Turn::Described& described)
-        : call_(call), described_(described), next_id_(described.provisional_id) {}
+    DescribedResults(Call& call, const Session::Turn::Described& described, std::uint32_t location)
+        : call_(call),
+          described_(described),
+          location_(location),
+          next_id_(described.provisional_id) {}
 
     // Takes the outputs over, all or none: those that nobody will name are given back.
     std::vector<c10::IValue> take() {
@@ -361,13 +363,14 @@ class Call {
 
     TensorId rename_next(std::uint64_t size_bytes) {
       Session::Turn turn = turn_of(*call_.device_);
-      const TensorId id = turn.output(size_bytes);
+      const TensorId id = turn.storage(size_bytes, location_);
       turn.rename(next_id_++, id);
       return id;
     }
 
     Call& call_;
     const Session::Turn::Described& described_;
+    std::uint32_t location_;
     TensorId next_id_;
     std::size_t position_ = 0;  // of the next output
     std::vector<c10::IValue> results_;

@@ -10,6 +10,7 @@
 
 #include "core/client/errors.h"
 #include "core/client/memory_statistics.h"
+#include "core/client/source_location.h"
 #include "core/client/streams.h"
 #include "core/protocol/tensor_layout.h"
 
@@ -37,8 +38,9 @@ c10::DataPtr make_data_pointer(Device& device, session::TensorId id, std::uint64
 }
 
 c10::DataPtr allocate_on(Device& device, std::uint64_t size_bytes) {
-  const session::TensorId id =
-      with_torch_errors(device.index(), [&] { return turn_of(device).allocate(size_bytes); });
+  const std::uint32_t location = capture_source_location();
+  const session::TensorId id = with_torch_errors(
+      device.index(), [&] { return turn_of(device).allocate(size_bytes, location); });
   return make_data_pointer(device, id, size_bytes);
 }
 
@@ -124,9 +126,10 @@ void resize_storage(c10::StorageImpl& storage, std::uint64_t size_bytes) {
   TORCH_CHECK(storage.resizable(), "Trying to resize storage that is not resizable");
   Device& device = device_of(storage.device());
   const auto id = reinterpret_cast<std::uintptr_t>(storage.data_ptr().get());
+  const std::uint32_t location = capture_source_location();
   const session::TensorId new_id = with_torch_errors(device.index(), [&] {
     auto turn = turn_of(device);
-    const session::TensorId fresh = turn.output(size_bytes);
+    const session::TensorId fresh = turn.storage(size_bytes, location);
     turn.resize(id, fresh, size_bytes);
     return fresh;
   });

@@ -60,8 +60,9 @@ class ByteProgram {
   }
   TensorId copy(TensorId source, std::uint64_t size, std::uint32_t location = 0) {
     auto turn = session_.turn();
-    const TensorId output = turn.output(size);
-    call(turn, "copy", size, {}, {source, output}, location);
+    const TensorId output = turn.reserve_output(size);
+    const NewStorage made{.id = output, .size_bytes = size};
+    call(turn, "copy", size, {}, {source, output}, location, {&made, 1});
     return output;
   }
   void add(TensorId target, std::uint64_t size, std::uint64_t amount, std::uint32_t location = 0) {
@@ -95,8 +96,8 @@ class ByteProgram {
 
   void call(Session::Turn& turn, const std::string& name, std::uint64_t size,
             const std::string& text, const std::vector<std::uint64_t>& values,
-            std::uint32_t location) {
-    turn.call(plan_of(turn, name, size, text), location, std::as_bytes(std::span(values)));
+            std::uint32_t location, std::span<const NewStorage> outputs = {}) {
+    turn.call(plan_of(turn, name, size, text), location, std::as_bytes(std::span(values)), outputs);
   }
 
   // Under the turn's lock, which also guards plans_.

@@ -107,7 +107,7 @@ void Session::free(TensorId id, std::uint64_t size_bytes) noexcept {
 }
 
 void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                   std::uint32_t stream) {
+                   std::uint32_t stream, std::uint32_t location) {
   std::uint64_t done = 0;
   do {
     const std::uint64_t size_bytes =
@@ -115,6 +115,13 @@ void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte>
     Lock lock(mutex_);
     check_alive();
     use_stream(stream);
+    if (done == 0) {
+      observe({.id = id,
+               .offset_bytes = offset_bytes,
+               .size_bytes = destination.size(),
+               .stream = stream,
+               .location = location});
+    }
     Pending pending(*this, destination.subspan(done, size_bytes));
     batch_.read(pending.token, id, offset_bytes + done, size_bytes);
     wait_for_reply(lock, pending);
@@ -123,21 +130,28 @@ void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte>
 }
 
 void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-                    std::uint32_t stream) {
-  if (source.size() <= kInlineSizeBytesMax) {
-    const Turn turn = this->turn(stream);
-    batch_.write(id, offset_bytes, source);
-    return;
-  }
-  write_parts(id, offset_bytes, source, stream, transport::make_frame);
+                    std::uint32_t stream, std::uint32_t location) {
+  write_parts({.id = id,
+               .offset_bytes = offset_bytes,
+               .size_bytes = source.size(),
+               .stream = stream,
+               .is_to_device = true,
+               .location = location},
+              source, transport::make_frame);
 }
 
 template <typename MakeFrame>
-void Session::write_parts(TensorId id, std::uint64_t offset_bytes,
-                          std::span<const std::byte> source, std::uint32_t stream,
+void Session::write_parts(const ObservedCopy& copy, std::span<const std::byte> source,
                           MakeFrame make_frame) {
+  if (source.size() <= kInlineSizeBytesMax) {
+    const Turn turn = this->turn(copy.stream);
+    observe(copy);
+    batch_.write(copy.id, copy.offset_bytes, source);
+    return;
+  }
   for (std::uint64_t done = 0; done < source.size();) {
-    const Turn turn = this->turn(stream);
+    const Turn turn = this->turn(copy.stream);
+    if (done == 0) observe(copy);
     const std::uint64_t room = protocol::kPayloadFrameSizeBytes * 16;
     const auto part = source.subspan(done, std::min<std::uint64_t>(room, source.size() - done));
     if (payload_.size() + 16 > protocol::kPayloadFramesMax) flush();
@@ -148,7 +162,7 @@ void Session::write_parts(TensorId id, std::uint64_t offset_bytes,
       payload_.push_back(make_frame(frame));
     }
     payload_size_bytes_ += part.size();
-    batch_.write_frames(id, offset_bytes + done, part.size(), frames);
+    batch_.write_frames(copy.id, copy.offset_bytes + done, part.size(), frames);
     done += part.size();
   }
 }
@@ -156,13 +170,22 @@ void Session::write_parts(TensorId id, std::uint64_t offset_bytes,
 // ---- without waiting ----
 
 void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                         const std::shared_ptr<void>& hold, std::uint32_t stream) {
+                         const std::shared_ptr<void>& hold, std::uint32_t stream,
+                         std::uint32_t location) {
   for (std::uint64_t done = 0; done < destination.size();) {
     const std::uint64_t size_bytes =
         std::min<std::uint64_t>(destination.size() - done, kReadSizeBytesMax);
     Turn turn = this->turn(stream);
     wait_for_room_to_read(turn.lock_, size_bytes);
     use_stream(stream);  // another thread may have had its turn
+    if (done == 0) {
+      observe({.id = id,
+               .offset_bytes = offset_bytes,
+               .size_bytes = destination.size(),
+               .stream = stream,
+               .is_pinned = true,
+               .location = location});
+    }
     const Token token = expect_later(destination.subspan(done, size_bytes),
                                      [this, size_bytes, hold](const Pending& pending) {
                                        read_later_size_bytes_ -= size_bytes;
@@ -177,11 +200,17 @@ void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std:
 
 void Session::write_later(TensorId id, std::uint64_t offset_bytes,
                           std::span<const std::byte> source, const std::shared_ptr<void>& hold,
-                          std::uint32_t stream) {
-  if (source.size() <= kInlineSizeBytesMax) return write(id, offset_bytes, source, stream);
-  write_parts(id, offset_bytes, source, stream, [&](std::span<const std::byte> bytes) {
-    return transport::borrow_frame(bytes, hold);
-  });
+                          std::uint32_t stream, std::uint32_t location) {
+  write_parts({.id = id,
+               .offset_bytes = offset_bytes,
+               .size_bytes = source.size(),
+               .stream = stream,
+               .is_to_device = true,
+               .is_pinned = true,
+               .location = location},
+              source, [&](std::span<const std::byte> bytes) {
+                return transport::borrow_frame(bytes, hold);
+              });
 }
 
 protocol::Token Session::expect_later(std::span<std::byte> destination,
@@ -196,6 +225,7 @@ protocol::Token Session::expect_later(std::span<std::byte> destination,
 void Session::synchronize() {
   Lock lock(mutex_);
   check_alive();
+  if (observer_) observer_->synchronize();
   Pending pending(*this);
   batch_.synchronize(pending.token);
   wait_for_reply(lock, pending);
@@ -210,9 +240,9 @@ void Session::settle() {
   wait_for_reply(lock, pending);
 }
 
-void Session::add_observer(std::unique_ptr<SessionObserver> observer) {
+void Session::set_observer(std::shared_ptr<SessionObserver> observer) {
   const Lock lock(mutex_);
-  observers_.push_back(std::move(observer));
+  observer_ = std::move(observer);
 }
 
 SessionStatistics Session::statistics() {

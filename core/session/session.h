@@ -84,12 +84,13 @@ class Session {
 
   // Reads destination.size() bytes of a storage from offset_bytes on. One round trip.
   // Throws OperationError when the operation that made them failed.
+  // location is for the observer, as in Turn::call(); so below.
   void read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-            std::uint32_t stream = 0);
+            std::uint32_t stream = 0, std::uint32_t location = 0);
 
   // Copies bytes into a storage; returns when the source may be changed.
   void write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-             std::uint32_t stream = 0);
+             std::uint32_t stream = 0, std::uint32_t location = 0);
 
   // The same without waiting, and without a copy of the bytes here. Whatever waits for the executor
   // after this call (synchronize, synchronize_event, query_event, another read) returns after
@@ -97,9 +98,11 @@ class Session {
   // is what hold is for: its last copy is dropped afterwards, on any thread and under any lock. A
   // read that fails is told by the next synchronize. Both wait while too much is in flight.
   void read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                  const std::shared_ptr<void>& hold, std::uint32_t stream = 0);
+                  const std::shared_ptr<void>& hold, std::uint32_t stream = 0,
+                  std::uint32_t location = 0);
   void write_later(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-                   const std::shared_ptr<void>& hold, std::uint32_t stream = 0);
+                   const std::shared_ptr<void>& hold, std::uint32_t stream = 0,
+                   std::uint32_t location = 0);
 
   // Waits until everything is executed, on all streams; throws the first failure that nobody has
   // seen yet.
@@ -117,10 +120,21 @@ class Session {
 
   // The executor's allocator, by PyTorch's names; empty where it has none. One round trip.
   protocol::Numbers memory_statistics();
+  // The same by the observer, without one; nothing where none models memory.
+  std::optional<protocol::Numbers> modelled_memory_statistics();
+  // Of the observer: true if there is one.
+  bool reset_accumulated_memory();
 
   std::vector<std::byte> generator_state(std::uint64_t generator);
 
-  void add_observer(std::unique_ptr<SessionObserver> observer);
+  // At most once, before the first command.
+  void set_observer(std::shared_ptr<SessionObserver> observer);
+  // Calls a function while the observer sees no command: what else it offers is not thread-safe.
+  template <typename Function>
+  decltype(auto) with_observer_at_rest(Function function) {
+    const std::lock_guard lock(mutex_);
+    return function();
+  }
   const protocol::Welcome& welcome() const { return link_.welcome(); }
   SessionStatistics statistics();
   // Here and on the executor.
@@ -140,8 +154,8 @@ class Session {
   void wait_for_the_rest(Lock& lock);
   void wait_for_room_to_read(Lock& lock, std::uint64_t size_bytes);
   template <typename MakeFrame>
-  void write_parts(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-                   std::uint32_t stream, MakeFrame make_frame);
+  void write_parts(const ObservedCopy& copy, std::span<const std::byte> source,
+                   MakeFrame make_frame);
   template <typename Append>
   void request(Pending& pending, Lock& lock, Append append);
   protocol::Token expect_later(std::span<std::byte> destination,
@@ -157,7 +171,14 @@ class Session {
   void flush_if_worthwhile();
   void receive();
   void keep();
-  TensorId acquire_storage(std::uint64_t size_bytes);
+  TensorId reserve_id(std::uint64_t size_bytes);
+  void count_storage(std::uint64_t size_bytes);
+  TensorId acquire_storage(std::uint64_t size_bytes, std::uint32_t location);
+  void admit_call(std::uint32_t plan, std::uint32_t location, std::span<const std::byte> values,
+                  std::span<const NewStorage> outputs);
+  void refuse(std::span<const NewStorage> storages) noexcept;
+  void observe(const ObservedCopy& copy);
+  std::optional<double> modelled_time_ms(EventId start, EventId end);
   void release_storage(TensorId id, std::uint64_t size_bytes) noexcept;
   void keep_location(std::uint64_t operation);
   std::uint32_t location_of(std::uint64_t operation) const;
@@ -169,7 +190,7 @@ class Session {
   Link link_;
   SessionOptions options_;
   TensorIds ids_;
-  std::vector<std::unique_ptr<SessionObserver>> observers_;
+  std::shared_ptr<SessionObserver> observer_;
   SessionStatistics statistics_;
 
   protocol::CommandWriter batch_;
@@ -209,23 +230,28 @@ class Session::Turn {
   Turn& operator=(Turn&&) = delete;
   ~Turn();
 
-  // Makes a storage that the next call fills: its id goes into the call's values.
-  // Throws what an observer throws, std::length_error when no id is left.
-  TensorId output(std::uint64_t size_bytes) { return session_->acquire_storage(size_bytes); }
-  // Takes back an output that no call will fill.
-  void cancel_output(TensorId id, std::uint64_t size_bytes) noexcept {
-    session_->release_storage(id, size_bytes);
-  }
+  // The id of a storage that the next call will make, for the call's values. Throws
+  // std::length_error for more than the executor takes, and when no id is left.
+  TensorId reserve_output(std::uint64_t size_bytes) { return session_->reserve_id(size_bytes); }
+  // Gives back ids that no call will use.
+  void cancel_outputs(std::span<const NewStorage> outputs) noexcept;
 
-  // Makes a storage of undefined content.
-  TensorId allocate(std::uint64_t size_bytes);
+  // The id of a storage that resize() or rename() brings to be. Throws as reserve_output() does,
+  // and what the observer throws.
+  TensorId storage(std::uint64_t size_bytes, std::uint32_t location = 0) {
+    return session_->acquire_storage(size_bytes, location);
+  }
+  // Makes a storage of undefined content. Throws as storage() does.
+  TensorId allocate(std::uint64_t size_bytes, std::uint32_t location = 0);
 
   void define_operator(std::uint32_t number, std::uint64_t schema_hash, std::string_view name,
                        std::string_view overload);
   void define_plan(std::span<const std::byte> definition);
 
-  // location comes back with the failure of this call, should it fail.
-  void call(std::uint32_t plan, std::uint32_t location, std::span<const std::byte> values);
+  // location comes back with the failure of this call, should it fail. The outputs are those that
+  // were reserved for it. Throws what the observer throws, and then has given them back.
+  void call(std::uint32_t plan, std::uint32_t location, std::span<const std::byte> values,
+            std::span<const NewStorage> outputs = {});
 
   void resize(TensorId id, TensorId new_id, std::uint64_t size_bytes);
   void rename(TensorId provisional, TensorId id);

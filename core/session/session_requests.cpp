@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -49,11 +50,22 @@ const DescribedOutput& only_output(const std::vector<DescribedOutput>& outputs,
 }  // namespace
 
 void Session::free_event(EventId event) noexcept {
-  append_quietly([&] { batch_.free_event(event); });
+  append_quietly([&] {
+    if (observer_) observer_->free_event(event);
+    batch_.free_event(event);
+  });
 }
 
 bool Session::query_event(EventId event) {
   Lock lock(mutex_);
+  const std::optional<bool> modelled = observer_ ? observer_->query_event(event) : std::nullopt;
+  if (modelled && !*modelled) return false;
+  if (modelled) {
+    // What has passed by the model's clock has to be there for the program.
+    Pending pending(*this);
+    request(pending, lock, [&](Token token) { batch_.synchronize_event(token, event); });
+    return true;
+  }
   Pending pending(*this);
   request(pending, lock, [&](Token token) { batch_.query_event(token, event); });
   return only_output(pending.outputs, DescribedOutput::Kind::kBoolean).integer != 0;
@@ -61,13 +73,19 @@ bool Session::query_event(EventId event) {
 
 void Session::synchronize_event(EventId event) {
   Lock lock(mutex_);
+  if (observer_) observer_->synchronize_event(event);
   Pending pending(*this);
   request(pending, lock, [&](Token token) { batch_.synchronize_event(token, event); });
   raise_unseen();
 }
 
+std::optional<double> Session::modelled_time_ms(EventId start, EventId end) {
+  return observer_ ? observer_->elapsed_time_ms(start, end) : std::nullopt;
+}
+
 double Session::elapsed_time_ms(EventId start, EventId end) {
   Lock lock(mutex_);
+  if (const auto time_ms = modelled_time_ms(start, end)) return *time_ms;
   Pending pending(*this);
   request(pending, lock, [&](Token token) { batch_.elapsed_time(token, start, end); });
   return only_output(pending.outputs, DescribedOutput::Kind::kDouble).number;
@@ -87,8 +105,20 @@ protocol::Numbers Session::memory_statistics() {
   return std::move(pending.numbers);
 }
 
+std::optional<protocol::Numbers> Session::modelled_memory_statistics() {
+  const Lock lock(mutex_);
+  return observer_ ? observer_->memory_statistics() : std::nullopt;
+}
+
+bool Session::reset_accumulated_memory() {
+  const Lock lock(mutex_);
+  if (observer_) observer_->reset_accumulated_memory();
+  return observer_ != nullptr;
+}
+
 void Session::reset_peak() {
   append_quietly([this] {
+    if (observer_) observer_->reset_peak_memory();
     batch_.reset_peak_memory();
     statistics_.allocated_bytes_peak = statistics_.allocated_bytes;
     statistics_.storages_peak = statistics_.storages;
@@ -96,7 +126,10 @@ void Session::reset_peak() {
 }
 
 void Session::empty_cache() {
-  append_quietly([this] { batch_.empty_cache(); });
+  append_quietly([this] {
+    if (observer_) observer_->empty_cache();
+    batch_.empty_cache();
+  });
 }
 
 }  // namespace torch_remote::session

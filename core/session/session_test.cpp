@@ -72,7 +72,7 @@ TEST(SessionTest, OnlyTheExecutorKnowsADescribedOutput) {
   TensorId id = 0;
   {
     auto turn = program.session().turn();
-    id = turn.output(5);
+    id = turn.storage(5);
     turn.rename(described.provisional_id, id);
   }
   EXPECT_EQ(program->read(id, 5), pattern(5, 5));
@@ -87,10 +87,10 @@ TEST(SessionTest, AResizeKeepsTheCommonPrefix) {
   TensorId y = 0;
   {
     auto turn = program.session().turn();
-    y = turn.output(20);
+    y = turn.storage(20);
     turn.resize(x, y, 20);
-    turn.cancel_output(x, 10);
   }
+  program.session().free(x, 10);
   Bytes expected = pattern(10);
   expected.resize(20);
   EXPECT_EQ(program->read(y, 20), expected);
@@ -144,43 +144,6 @@ TEST(SessionTest, WhatLiesAroundIsSentWithoutAWait) {
   InProcessProgram program({.before_call = [&] { called.set_value(); }});
   program->add(program->make(pattern(8)), 8, 1);
   EXPECT_EQ(called.get_future().wait_for(std::chrono::seconds(20)), std::future_status::ready);
-}
-
-class Budget final : public SessionObserver {
- public:
-  Budget(std::vector<std::string>& log, std::uint64_t budget_bytes)
-      : log_(log), left_bytes_(budget_bytes) {}
-  void allocate(TensorId, std::uint64_t size_bytes) override {
-    log_.push_back("allocate " + std::to_string(size_bytes));
-    if (size_bytes > left_bytes_) throw std::runtime_error("over budget");
-    left_bytes_ -= size_bytes;
-  }
-  void free(TensorId, std::uint64_t size_bytes) noexcept override {
-    log_.push_back("free " + std::to_string(size_bytes));
-    left_bytes_ += size_bytes;
-  }
-
- private:
-  std::vector<std::string>& log_;
-  std::uint64_t left_bytes_;
-};
-
-TEST(SessionTest, AnObserverSeesStoragesAndMayRefuseThem) {
-  std::vector<std::string> tight_log;
-  std::vector<std::string> wide_log;
-  InProcessProgram program;
-  program.session().add_observer(std::make_unique<Budget>(wide_log, 1000));
-  program.session().add_observer(std::make_unique<Budget>(tight_log, 100));
-  const TensorId x = program.session().turn().allocate(60);
-  EXPECT_THROW(program.session().turn().allocate(50), std::runtime_error);
-  program.session().free(x, 60);
-  program.session().turn().allocate(100);
-  program.session().synchronize();
-  EXPECT_THAT(tight_log,
-              testing::ElementsAre("allocate 60", "allocate 50", "free 60", "allocate 100"));
-  EXPECT_THAT(wide_log, testing::ElementsAre("allocate 60", "allocate 50", "free 50", "free 60",
-                                             "allocate 100"));
-  EXPECT_EQ(program.session().statistics().allocated_bytes, 100u);
 }
 
 TEST(SessionTest, TheWelcomeTellsWhatTheExecutorIs) {

@@ -22,7 +22,7 @@
 
 namespace torch_remote::session {
 
-TensorId Session::acquire_storage(std::uint64_t size_bytes) {
+TensorId Session::reserve_id(std::uint64_t size_bytes) {
   if (size_bytes > link_.welcome().limits.storage_size_bytes_max) {
     throw std::length_error(
         "a tensor of " + std::to_string(size_bytes) +
@@ -30,28 +30,60 @@ TensorId Session::acquire_storage(std::uint64_t size_bytes) {
         std::to_string(link_.welcome().limits.storage_size_bytes_max) +
         "); make it smaller or start the executor with a larger --storage-limit");
   }
-  const TensorId id = ids_.acquire(size_bytes);
-  for (std::size_t i = 0; i < observers_.size(); ++i) {
+  return ids_.acquire(size_bytes);
+}
+
+void Session::refuse(std::span<const NewStorage> storages) noexcept {
+  ++statistics_.refused_storages;
+  for (const NewStorage& storage : storages) ids_.release(storage.id);
+}
+
+TensorId Session::acquire_storage(std::uint64_t size_bytes, std::uint32_t location) {
+  const NewStorage storage{reserve_id(size_bytes), size_bytes};
+  if (observer_) {
     try {
-      observers_[i]->allocate(id, size_bytes);
+      observer_->allocate(storage, stream_, location);
     } catch (...) {
-      ++statistics_.refused_storages;
-      while (i-- > 0) observers_[i]->free(id, size_bytes);
-      ids_.release(id);
+      refuse({&storage, 1});
       throw;
     }
   }
+  count_storage(size_bytes);
+  return storage.id;
+}
+
+void Session::admit_call(std::uint32_t plan, std::uint32_t location,
+                         std::span<const std::byte> values, std::span<const NewStorage> outputs) {
+  if (observer_) {
+    try {
+      observer_->call({.plan = plan,
+                       .stream = stream_,
+                       .location = location,
+                       .values = values,
+                       .outputs = outputs});
+    } catch (...) {
+      refuse(outputs);
+      throw;
+    }
+  }
+  for (const NewStorage& output : outputs) count_storage(output.size_bytes);
+}
+
+void Session::observe(const ObservedCopy& copy) {
+  if (observer_) observer_->copy(copy);
+}
+
+void Session::count_storage(std::uint64_t size_bytes) {
   ++statistics_.storages_total;
   statistics_.storages_peak = std::max(statistics_.storages_peak, ++statistics_.storages);
   statistics_.allocated_bytes += size_bytes;
   statistics_.allocated_bytes_total += size_bytes;
   statistics_.allocated_bytes_peak =
       std::max(statistics_.allocated_bytes_peak, statistics_.allocated_bytes);
-  return id;
 }
 
 void Session::release_storage(TensorId id, std::uint64_t size_bytes) noexcept {
-  for (auto& observer : observers_) observer->free(id, size_bytes);
+  if (observer_) observer_->free(id, size_bytes);
   ids_.release(id);
   --statistics_.storages;
   statistics_.allocated_bytes -= size_bytes;
@@ -111,19 +143,28 @@ Session::Turn::~Turn() {
   }
 }
 
-TensorId Session::Turn::allocate(std::uint64_t size_bytes) {
-  const TensorId id = session_->acquire_storage(size_bytes);
+void Session::Turn::cancel_outputs(std::span<const NewStorage> outputs) noexcept {
+  for (const NewStorage& output : outputs) session_->ids_.release(output.id);
+}
+
+TensorId Session::Turn::allocate(std::uint64_t size_bytes, std::uint32_t location) {
+  const TensorId id = session_->acquire_storage(size_bytes, location);
   session_->batch_.allocate(id, size_bytes);
   return id;
 }
 
 void Session::Turn::define_operator(std::uint32_t number, std::uint64_t schema_hash,
                                     std::string_view name, std::string_view overload) {
+  if (session_->observer_) session_->observer_->define_operator(number, name, overload);
   session_->batch_.define_operator(number, schema_hash, name, overload);
 }
 
 void Session::Turn::define_plan(std::span<const std::byte> definition) {
   ++session_->statistics_.plans;
+  if (session_->observer_) {
+    protocol::ByteReader reader(definition);
+    session_->observer_->define_plan(protocol::get_plan(reader));
+  }
   session_->batch_.define_plan(definition);
 }
 
@@ -134,7 +175,8 @@ void Session::Turn::count_operation(std::uint32_t location) {
 }
 
 void Session::Turn::call(std::uint32_t plan, std::uint32_t location,
-                         std::span<const std::byte> values) {
+                         std::span<const std::byte> values, std::span<const NewStorage> outputs) {
+  session_->admit_call(plan, location, values, outputs);
   count_operation(location);
   std::byte* place = session_->batch_.call(plan, values.size());
   if (!values.empty()) std::memcpy(place, values.data(), values.size());
@@ -143,6 +185,7 @@ void Session::Turn::call(std::uint32_t plan, std::uint32_t location,
 Session::Turn::Described Session::Turn::call_and_describe(std::uint32_t plan,
                                                           std::uint32_t location,
                                                           std::span<const std::byte> values) && {
+  session_->admit_call(plan, location, values, {});
   count_operation(location);
   Lock lock = std::move(lock_);
   Pending pending(*session_);
@@ -160,6 +203,7 @@ Session::Turn::Described Session::Turn::call_and_describe(std::uint32_t plan,
 }
 
 void Session::Turn::resize(TensorId id, TensorId new_id, std::uint64_t size_bytes) {
+  if (session_->observer_) session_->observer_->resize(id, new_id, session_->stream_);
   session_->batch_.resize(id, new_id, size_bytes);
 }
 
@@ -178,12 +222,19 @@ void Session::Turn::set_generator_state(std::uint64_t generator, std::span<const
 }
 
 void Session::Turn::record_event(EventId event, bool with_time) {
+  if (session_->observer_) session_->observer_->record_event(event, session_->stream_, with_time);
   session_->batch_.record_event(event, with_time);
 }
 
-void Session::Turn::wait_event(EventId event) { session_->batch_.wait_event(event); }
+void Session::Turn::wait_event(EventId event) {
+  if (session_->observer_) session_->observer_->wait_event(event, session_->stream_);
+  session_->batch_.wait_event(event);
+}
 
-void Session::Turn::free_event(EventId event) { session_->batch_.free_event(event); }
+void Session::Turn::free_event(EventId event) {
+  if (session_->observer_) session_->observer_->free_event(event);
+  session_->batch_.free_event(event);
+}
 
 void Session::Turn::measure(std::span<const EventId> events, std::span<const EventId> completed,
                             std::function<void(std::size_t index, double time_ms)> result) {
@@ -192,6 +243,10 @@ void Session::Turn::measure(std::span<const EventId> events, std::span<const Eve
   }
   const auto shared = std::make_shared<decltype(result)>(std::move(result));
   for (std::size_t i = 0; i + 1 < events.size(); ++i) {
+    if (const auto time_ms = session_->modelled_time_ms(events[i], events[i + 1])) {
+      (*shared)(i, *time_ms);
+      continue;
+    }
     const Token token = session_->expect_later({}, [shared, i](const Pending& pending) {
       const bool known = !pending.failure && pending.outputs.size() == 1;
       (*shared)(i, known ? pending.outputs.front().number : std::nan(""));
@@ -201,6 +256,7 @@ void Session::Turn::measure(std::span<const EventId> events, std::span<const Eve
 }
 
 void Session::Turn::record_stream(TensorId id, std::uint32_t stream) {
+  if (session_->observer_) session_->observer_->record_stream(id, stream);
   session_->batch_.record_stream(id, stream);
 }
 

@@ -77,8 +77,8 @@ void attach_memory_model(client::Device& device) {
   if (emulates == description.end()) return;
   const GpuModel* model = find_gpu_model(emulates->second);
   if (model == nullptr) return;
-  device.session().add_observer(
-      std::make_unique<MemoryObserver>(MemoryModel(*model, device.index())));
+  device.session().set_observer(
+      std::make_shared<MemoryObserver>(MemoryModel(*model, device.index())));
   device.set_memory_size_bytes(model->total_memory_bytes);
 }
 
