@@ -222,7 +222,7 @@ def _attempt(call: Callable[..., Any], arguments: Arguments, target: Target | No
 
 
 def _check_ownership(pair: "Pair", remote: Any, local: Any, results: Any) -> None:
-    """Writes into the results: those that share no memory with what was given change nothing there.
+    """Writes into the results: those that share no memory with what was given change nothing there; and the other way round.
 
     Args:
         pair: of the call.
@@ -230,16 +230,36 @@ def _check_ownership(pair: "Pair", remote: Any, local: Any, results: Any) -> Non
         local: the same on CPU.
         results: of the target.
     """
-    for tensor, alias in zip(tensors(results), _aliases(remote, results), strict=True):
-        # Lazy zeros (torch._efficientzerotensor) have no memory.
-        has_memory = tensor.layout == torch.strided and tensor.numel() > 0
-        if alias is None and has_memory and not tensor._is_zerotensor():
-            content = torch.empty(0, dtype=torch.uint8, device=tensor.device)
-            content.set_(tensor.untyped_storage()).bitwise_not_()
+    aliases = _aliases(remote, results)
+    for tensor, alias in zip(tensors(results), aliases, strict=True):
+        if alias is None:
+            _invert(tensor)
     try:
         _compare_given(remote, local, pair.comparison(is_random=pair.is_random))
     except AssertionError as error:
         raise AssertionError(f"writing into a result changes an argument: {error}") from None
+    own = [result for result, alias in zip(tensors(results), aliases, strict=True) if alias is None]
+    before = [result.detach().cpu() for result in own]
+    for tensor in tensors(remote):
+        if tensor.device == pair.target.device:
+            _invert(tensor)
+    for result, content in zip(own, before, strict=True):
+        if not torch.equal(_bytes_of(result.detach().cpu()), _bytes_of(content)):
+            raise AssertionError("writing into an argument changes a result")
+
+
+def _invert(tensor: torch.Tensor) -> None:
+    """All bits of its memory."""
+    # Lazy zeros (torch._efficientzerotensor) have no memory.
+    if tensor.layout == torch.strided and tensor.numel() > 0 and not tensor._is_zerotensor():
+        content = torch.empty(0, dtype=torch.uint8, device=tensor.device)
+        content.set_(tensor.untyped_storage()).bitwise_not_()
+
+
+def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.layout != torch.strided:
+        return torch.empty(0, dtype=torch.uint8)  # its components are compared by another case
+    return tensor.resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _compare_errors(actual: Any, expected: Exception) -> None:

@@ -36,6 +36,12 @@ def _calls(
     info: Any, sample: Sample, dtype: torch.dtype
 ) -> Iterator[tuple[str, Callable[..., Any], Sample]]:
     first, second, *others = sample.positional
+    if isinstance(first, torch.Tensor) and first.dim() > 1:
+        lying_otherwise = first.mT.contiguous().mT
+        changed = dataclasses.replace(
+            sample, positional=(lying_otherwise, _numbers(dtype)[0], *others)
+        )
+        yield "a number beside a transposed tensor", info.op, changed
     for number in _numbers(dtype):
         right = dataclasses.replace(sample, positional=(first, number, *others))
         left = dataclasses.replace(sample, positional=(number, second, *others))

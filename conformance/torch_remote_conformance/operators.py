@@ -27,6 +27,7 @@ from torch_remote_conformance.calls import (
 )
 from torch_remote_conformance.case import Case, Level, Recorder
 from torch_remote_conformance.numbers import check_numbers, takes_numbers
+from torch_remote_conformance.orders import check_orders
 from torch_remote_conformance.shapes import check_shapes, check_shapes_backward, takes_any_shape
 from torch_remote_conformance.target import Target
 
@@ -60,6 +61,8 @@ def _cases_of(name: str, info: Any, target: Target) -> Iterator[Case]:
     if has_gaps and info.inplace_variant is not None:
         what = "noncontiguous_in_place"
         yield _case(name, what, check_noncontiguous_in_place, info, one, Level.L2)
+    if has_gaps:
+        yield _case(name, "orders", check_orders, info, one, Level.L2)
     if takes_any_shape(info):
         yield _case(name, "shapes", check_shapes, info, one, Level.L2)
     if takes_numbers(info):

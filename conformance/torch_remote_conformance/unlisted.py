@@ -1,7 +1,7 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Operators and overloads that none of PyTorch's tables has: a masked softmax, resampling by Lanczos' kernel, bounds by
-numbers, draws into tensors that are there. Each is called twice, the second time by a plan that is there."""
+numbers, draws into tensors that are there, lengths that are tensors. Each is called twice, the second time by a plan that is there."""
 
 from collections.abc import Callable
 
@@ -29,6 +29,15 @@ def _resampled(x: torch.Tensor) -> torch.Tensor:
     return made
 
 
+def _aligned(x: torch.Tensor) -> torch.Tensor:
+    """The connectionist temporal classification whose lengths are tensors of the device."""
+    steps, classes = 12, 5
+    rows = x.flatten()[: steps * classes].reshape(steps, 1, classes).log_softmax(-1)
+    targets = torch.tensor([[1, 2, 2, 4]], device=x.device)
+    lengths = torch.tensor([steps], device=x.device), torch.tensor([4], device=x.device)
+    return torch.nn.functional.ctc_loss(rows, targets, *lengths)
+
+
 #: Two numbers each: the first and the second call's.
 _BOUNDS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
     "clamp_max": torch.clamp_max,
@@ -38,7 +47,7 @@ _BOUNDS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
     "maximum of a number": lambda x, number: torch.maximum(x, torch.tensor(number)),
     "threshold": lambda x, number: torch.nn.functional.threshold(x, number, -number),
 }
-_CALLS: dict[str, Call] = {"masked softmax": _masked_softmax}
+_CALLS: dict[str, Call] = {"masked softmax": _masked_softmax, "ctc": _aligned}
 if hasattr(torch.ops.aten, "_upsample_lanczos2d_aa"):
     _CALLS["Lanczos"] = _resampled
 

@@ -3,9 +3,11 @@
 #include "core/client/shape_rules.h"
 
 #include <ATen/ExpandUtils.h>
+#include <ATen/InferSize.h>
 #include <ATen/MemoryOverlap.h>
 #include <ATen/core/Reduction.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/result_type.h>
 #include <array>
 #include <c10/util/Exception.h>
 #include <c10/util/SmallVector.h>
@@ -104,6 +106,38 @@ bool normal_in_place(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
+// normal.Tensor_float(mean, std), normal.float_Tensor, normal.Tensor_Tensor: contiguous, whatever
+// the parameters are. PyTorch's functions for them are composed of others, which keep strides.
+bool normal(Arguments arguments, ClientPlan& plan) {
+  const bool mean_is_tensor = arguments[0].isTensor();
+  const at::Tensor& first = arguments[mean_is_tensor ? 0 : 1].toTensor();
+  const at::Tensor& second = arguments[arguments[1].isTensor() ? 1 : 0].toTensor();
+  if (!c10::isFloatingType(first.scalar_type()) || !c10::isFloatingType(second.scalar_type()))
+    return false;
+  if (!arguments[1].isTensor() && arguments[1].toDouble() < 0) return false;
+  add_contiguous(plan, at::infer_size(first.sizes(), second.sizes()), first.scalar_type());
+  return true;
+}
+
+// floor_divide(self, number as a tensor): PyTorch's function is Python, and loses self's strides.
+bool floor_divide(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& other = arguments[1].toTensor();
+  const c10::ScalarType dtype = at::result_type(self, other);
+  if (other.dim() != 0 || dtype == c10::ScalarType::Bool || c10::isComplexType(dtype)) return false;
+  if (self.is_contiguous()) return false;
+  add_tensor(plan, self.sizes(), preserved_strides(self), dtype);
+  return true;
+}
+
+// view_copy(self, size): of all tensors, those too that have no such view.
+bool view_copy(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  add_contiguous(plan, at::infer_size(arguments[1].toDimVector(), self.numel()),
+                 self.scalar_type());
+  return true;
+}
+
 // native_dropout(input, p, train?) -> (output, mask)
 bool dropout(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& input = arguments[0].toTensor();
@@ -117,7 +151,9 @@ bool dropout(Arguments arguments, ClientPlan& plan) {
 bool dropout_backward(Arguments arguments, ClientPlan& plan) {
   const at::Tensor& gradient = arguments[0].toTensor();
   const at::Tensor& mask = arguments[1].toTensor();
-  if (mask.sizes() != gradient.sizes() || mask.strides() != gradient.strides() ||
+  const bool are_dense =
+      mask.is_non_overlapping_and_dense() && gradient.is_non_overlapping_and_dense();
+  if (mask.sizes() != gradient.sizes() || (mask.strides() != gradient.strides() && !are_dense) ||
       mask.scalar_type() != c10::ScalarType::Bool || !c10::isFloatingType(gradient.scalar_type())) {
     return false;
   }
@@ -302,6 +338,11 @@ constexpr auto kRules = std::to_array<std::pair<std::string_view, ShapeRule>>({
     {"aten::native_batch_norm", &rules::batch_norm},
     {"aten::_native_batch_norm_legit", &rules::batch_norm},
     {"aten::_native_batch_norm_legit.no_stats", &rules::batch_norm_without_running},
+    {"aten::normal.Tensor_float", &normal},
+    {"aten::normal.float_Tensor", &normal},
+    {"aten::normal.Tensor_Tensor", &normal},
+    {"aten::floor_divide", &floor_divide},
+    {"aten::view_copy", &view_copy},
     {"aten::normal.Tensor_float_out", &normal_out},
     {"aten::normal.float_Tensor_out", &normal_out},
     {"aten::multilabel_margin_loss_forward", &multilabel_margin_loss},
