@@ -2,9 +2,11 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/client/shape_rules.h"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/ExpandUtils.h>
 #include <ATen/InferSize.h>
 #include <ATen/MemoryOverlap.h>
+#include <ATen/TensorIterator.h>
 #include <ATen/core/Reduction.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/result_type.h>
@@ -119,14 +121,23 @@ bool normal(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
-// floor_divide(self, number as a tensor): PyTorch's function is Python, and loses self's strides.
+// floor_divide(self, other): PyTorch's function is Python, and loses the strides of what it
+// composes.
 bool floor_divide(Arguments arguments, ClientPlan& plan) {
-  const at::Tensor& self = arguments[0].toTensor();
-  const at::Tensor& other = arguments[1].toTensor();
+  const auto meta_of = [](const at::Tensor& tensor) {
+    const bool is_number = tensor.device().is_cpu();
+    return is_number ? tensor
+                     : at::detail::empty_strided_meta(tensor.sizes(), tensor.strides(),
+                                                      tensor.scalar_type());
+  };
+  const at::Tensor self = meta_of(arguments[0].toTensor());
+  const at::Tensor other = meta_of(arguments[1].toTensor());
   const c10::ScalarType dtype = at::result_type(self, other);
-  if (other.dim() != 0 || dtype == c10::ScalarType::Bool || c10::isComplexType(dtype)) return false;
-  if (self.is_contiguous()) return false;
-  add_tensor(plan, self.sizes(), preserved_strides(self), dtype);
+  if (dtype == c10::ScalarType::Bool || c10::isComplexType(dtype)) return false;
+  at::Tensor unmade;
+  const auto iterator = at::TensorIterator::binary_op(unmade, self, other);
+  const at::Tensor& result = iterator.output();
+  add_tensor(plan, result.sizes(), result.strides(), dtype);
   return true;
 }
 
