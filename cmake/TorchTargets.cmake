@@ -28,6 +28,9 @@ add_custom_command(
 
 torch_remote_library(torch_remote_libtorch_executor FOLDER core/executor/libtorch
   LINK torch_remote_executor_core torch_remote::torch)
+torch_remote_library(torch_remote_random_kernels FOLDER emulator/random/kernels
+  LINK torch_remote_random torch_remote_libtorch_executor)
+target_compile_options(torch_remote_random_kernels PRIVATE -ffp-contract=off)
 # An object library: its registrations run when it is loaded, and nothing refers to them by name, so that a linker would
 # leave them out of a static one.
 torch_remote_library(torch_remote_client OBJECT FOLDER core/client SOURCES ${generated}
@@ -39,6 +42,8 @@ set_source_files_properties(core/client/kineto_profiler.cpp PROPERTIES
 
 torch_remote_programs(libtorch_executor FOLDER core/executor/libtorch ONE_PROCESS PCH torch_remote_precompiled
   LINK torch_remote_libtorch_executor torch_remote_emulator)
+torch_remote_programs(random_kernels FOLDER emulator/random/kernels ONE_PROCESS PCH torch_remote_precompiled
+  LINK torch_remote_random_kernels)
 torch_remote_programs(client FOLDER core/client ONE_PROCESS PCH torch_remote_precompiled
   LINK torch_remote_client torch_remote_libtorch_executor torch_remote_emulator)
 
@@ -50,11 +55,12 @@ target_link_libraries(torch_remote_interpreter_frames PRIVATE Python::Module)
 set_target_properties(torch_remote_interpreter_frames PROPERTIES POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
 Python_add_library(_C MODULE WITH_SOABI ${module_sources})
 target_link_libraries(_C PRIVATE torch_remote_interpreter_frames torch_remote_client torch_remote_libtorch_executor torch_remote_emulator
-  torch_remote::torch_python)
+  torch_remote_random_kernels torch_remote::torch_python)
 
 file(GLOB executor_sources CONFIGURE_DEPENDS core/executor/program/*.cpp)
 add_executable(torch-remote-executor ${executor_sources})
-target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_executor torch_remote_emulator ${CMAKE_DL_LIBS})
+target_link_libraries(torch-remote-executor PRIVATE torch_remote_libtorch_executor torch_remote_emulator
+  torch_remote_random_kernels ${CMAKE_DL_LIBS})
 
 include(Cuda)
 

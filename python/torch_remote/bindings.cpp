@@ -39,6 +39,7 @@
 #include "core/transport/keys.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_observer.h"
+#include "emulator/random/cuda_random.h"
 #include "python/torch_remote/interpreter.h"
 
 namespace py = pybind11;
@@ -110,7 +111,9 @@ int add_in_process(executor::ExecutorFactory factory, std::uint32_t thread_count
 
 executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
   executor::LibtorchOptions options;
-  options.description = {{"emulates", std::string(gpu_model(gpu_type).type)}};
+  const GpuModel& model = gpu_model(gpu_type);
+  options.description = {{"emulates", std::string(model.type)}};
+  options.random_source = emulator::cuda_random_source(model);
   options.runs_every_operator = true;  // whoever asks for one could call it here as well
   return executor::libtorch_executor_factory(std::move(options));
 }

@@ -94,6 +94,8 @@ void Caller::run(const DecodedPlan& plan, Values& values) {
   } else if (plan.runnable.draws_from_default) {
     const DefaultGeneratorLoan loan(device_, generators_.default_generator());
     plan.runnable.run.callBoxed(stack_);
+  } else if (plan.runnable.key) {
+    plan.runnable.run.callBoxedForDispatchKey(*plan.runnable.key, stack_);
   } else {
     plan.runnable.run.callBoxed(stack_);
   }

@@ -10,6 +10,7 @@
 
 #include "core/executor/libtorch/errors.h"
 #include "core/executor/libtorch/operator_list.h"
+#include "core/executor/libtorch/random_source.h"
 #include "core/executor/libtorch/thread_count.h"
 #include "core/protocol/bytes.h"
 
@@ -22,7 +23,7 @@ DeviceExecutor::DeviceExecutor(const LibtorchOptions& options, c10::Device devic
                                const protocol::Hello& hello)
     : options_(options),
       device_(device),
-      generators_(device),
+      generators_(device, options.random_source.get()),
       storages_(device, options.storage_size_bytes_max),
       caller_(device, storages_, generators_),
       operators_(limits().operator_count_max),
@@ -37,6 +38,7 @@ std::map<std::string, std::string> DeviceExecutor::describe() const {
       {"device", device_.str()},
       {"torch_version", TORCH_VERSION},
       {"thread_count", std::to_string(at::get_num_threads())}};
+  if (options_.random_source) description["random_numbers"] = options_.random_source->description();
   for (const auto& [key, text] : options_.description) description[key] = text;
   return description;
 }

@@ -28,7 +28,12 @@ at::Generator make_generator(c10::Device device) {
 
 }  // namespace
 
-Generators::Generators(c10::Device device) : device_(device), default_(make_generator(device)) {}
+Generators::Generators(c10::Device device, const RandomSource* source)
+    : device_(device), source_(source), default_(make()) {}
+
+at::Generator Generators::make() const {
+  return source_ != nullptr ? source_->make_generator() : make_generator(device_);
+}
 
 const at::Generator& Generators::get(std::uint64_t number) {
   if (number == 0) return default_;
@@ -37,7 +42,7 @@ const at::Generator& Generators::get(std::uint64_t number) {
   if (others_.size() == kGeneratorCountMax) {
     throw ExecutorError(protocol::ErrorKind::kRuntime, "too many generators");
   }
-  return others_.emplace(number, make_generator(device_)).first->second;
+  return others_.emplace(number, make()).first->second;
 }
 
 void Generators::seed(std::uint64_t number, std::uint64_t seed) {

@@ -15,11 +15,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/executor/libtorch/random_source.h"
+
 namespace torch_remote::executor::libtorch {
 
 class Generators {
  public:
-  explicit Generators(c10::Device device);
+  // source is nullptr where the device's own generators are used, and else lives as long.
+  Generators(c10::Device device, const RandomSource* source);
 
   // The generator of that number; made, with PyTorch's default seed, when it is first named.
   const at::Generator& get(std::uint64_t number);
@@ -31,7 +34,10 @@ class Generators {
   void set_state(std::uint64_t number, std::span<const std::byte> state);
 
  private:
+  at::Generator make() const;
+
   c10::Device device_;
+  const RandomSource* source_;
   at::Generator default_;
   std::unordered_map<std::uint64_t, at::Generator> others_;
 };

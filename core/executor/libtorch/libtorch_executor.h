@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -14,6 +15,10 @@
 #include "core/protocol/wire.h"
 
 namespace torch_remote::executor {
+
+namespace libtorch {
+class RandomSource;
+}  // namespace libtorch
 
 struct LibtorchOptions {
   std::string device = "cpu";
@@ -28,6 +33,8 @@ struct LibtorchOptions {
   std::set<std::string> more_operators = {};
   // Every operator of this process is run: for a client in the same process.
   bool runs_every_operator = false;
+  // Where random numbers come from; nullptr: PyTorch's generators of the device.
+  std::shared_ptr<const libtorch::RandomSource> random_source = nullptr;
   // Added to the executor's description, or replacing an entry there: {"emulates", "T4"}.
   std::map<std::string, std::string> description = {};
 };

@@ -11,6 +11,7 @@
 #include <torch/version.h>
 
 #include "core/executor/executor.h"
+#include "core/executor/libtorch/random_source.h"
 #include "core/protocol/schema_hash.h"
 
 namespace torch_remote::executor::libtorch {
@@ -134,6 +135,10 @@ bool has_kernel(const OperatorHandle& handle, c10::Device device) {
 
 // ---- generators ----
 
+bool takes_generator(const OperatorHandle& handle) {
+  return std::ranges::any_of(handle.schema().arguments(), is_generator);
+}
+
 bool draws_without_generator(const OperatorHandle& handle) {
   if (!handle.hasTag(at::Tag::nondeterministic_seeded)) return false;
   // Tagged for their dropout_p, which the CPU's kernels refuse or only look at.
@@ -141,7 +146,7 @@ bool draws_without_generator(const OperatorHandle& handle) {
        {"aten::_fused_sdp_choice", "aten::_scaled_dot_product_flash_attention_for_cpu"}) {
     if (handle.operator_name().name == name) return false;
   }
-  return std::ranges::none_of(handle.schema().arguments(), is_generator);
+  return !takes_generator(handle);
 }
 
 // The position of the one generator that `with` takes and `without` doesn't, if they agree
@@ -180,6 +185,17 @@ bool redirect_to_overload_with_generator(RunnableOperator& found) {
   return false;
 }
 
+// An operator that is composed of others finds their kernels by the generator that it hands on.
+void take_kernel_of(const RandomSource& source, RunnableOperator& found) {
+  if (!takes_generator(found.run)) return;
+  if (found.run.hasKernelForDispatchKey(source.key())) {
+    found.key = source.key();
+  } else if (!found.run.hasComputedKernelForDispatchKey(source.key())) {
+    refuse("the executor does not run " + found.name() + ": it has no kernel that draws the " +
+           "random numbers of " + source.description());
+  }
+}
+
 }  // namespace
 
 std::string RunnableOperator::name() const { return c10::toString(named.operator_name()); }
@@ -211,6 +227,9 @@ RunnableOperator find_operator(std::string_view name, std::string_view overload,
                          .run = *handle,
                          .substitute = find_substitute(shown, device),
                          .inserted_generator_position = std::nullopt};
+  const RandomSource* source = options.random_source.get();
+  if (const auto drawing = source != nullptr ? source->substitute(shown) : nullptr)
+    found.substitute = drawing;
   if (found.substitute != nullptr) return found;
   const std::string reason = denial(*handle, space, name.substr(colons + 2));
   if (!reason.empty()) refuse("the executor does not run " + shown + ": " + reason);
@@ -226,6 +245,7 @@ RunnableOperator find_operator(std::string_view name, std::string_view overload,
     }
     found.draws_from_default = true;
   }
+  if (source != nullptr) take_kernel_of(*source, found);
   return found;
 }
 

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // Which operators a client may run, and what runs for each: the operator itself, its overload that
-// takes a generator, or a substitution (substitutions.h).
+// takes a generator, a substitution (substitutions.h), or the kernel of a source of random numbers
+// (random_source.h).
 //
 // What may not run is decided by rule where a schema can tell, by name where it can't. The list
 // keeps files, processes, addresses and tensors' metadata out of a client's reach. It doesn't make
@@ -10,6 +11,7 @@
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/DispatchKey.h>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -27,6 +29,8 @@ struct RunnableOperator {
   SubstituteFunction substitute = nullptr;
   // Where run takes a generator that named does not have; it gets the session's default one.
   std::optional<std::size_t> inserted_generator_position;
+  // The kernel that is run, where it is not the device's: one that draws from a RandomSource.
+  std::optional<c10::DispatchKey> key = std::nullopt;
   // It draws from the device's own default generator, which has to be the session's meanwhile.
   bool draws_from_default = false;
 

@@ -28,6 +28,7 @@
 #include "core/executor/server.h"
 #include "core/transport/endpoint.h"
 #include "emulator/gpu_model.h"
+#include "emulator/random/cuda_random.h"
 
 #ifndef TORCH_REMOTE_VERSION
 #define TORCH_REMOTE_VERSION "0.1.0"
@@ -81,7 +82,10 @@ ExecutorFactory make_factory(const CommandLine& line) {
   options.device_count = device_count;
   options.thread_count = line.thread_count;
   options.storage_size_bytes_max = line.storage_size_bytes_max;
-  if (line.emulated != nullptr) options.description["emulates"] = line.emulated->type;
+  if (line.emulated != nullptr) {
+    options.description["emulates"] = line.emulated->type;
+    options.random_source = emulator::cuda_random_source(*line.emulated);
+  }
   for (const std::string& library : line.libraries)
     options.more_operators.merge(load_operators(library));
   if (line.device == "cuda") return load_cuda_factory(options);
