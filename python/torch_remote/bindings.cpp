@@ -41,6 +41,7 @@
 #include "emulator/memory_observer.h"
 #include "emulator/random/cuda_random.h"
 #include "python/torch_remote/interpreter.h"
+#include "python/torch_remote/time_bindings.h"
 
 namespace py = pybind11;
 
@@ -402,6 +403,7 @@ PYBIND11_MODULE(_C, module) {
       py::arg("index"));
   module.def("generator_state", &generator_state, py::arg("index"));
   module.def("set_generator_state", &set_generator_state, py::arg("index"), py::arg("state"));
+  add_time_bindings(module);
   module.def("gpu_types", &gpu_types);
   module.def("gpu_properties", &gpu_properties, py::arg("gpu_type"));
 }
