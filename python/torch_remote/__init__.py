@@ -13,6 +13,7 @@ from torch_remote._loading import ensure_loaded, load
 
 load()
 
+from torch_remote._cuda_names.replace import replace_cuda  # noqa: E402
 from torch_remote._devices import (  # noqa: E402 (the device type has to be registered first)
     Statistics,
     connect,
@@ -49,5 +50,6 @@ __all__ = [
     "machine",
     "machines",
     "null_device",
+    "replace_cuda",
     "stats",
 ]

@@ -35,14 +35,20 @@ class _Finder(importlib.abc.MetaPathFinder):
 
     def __init__(self, waiting: dict[str, Adapt]) -> None:
         self._waiting = waiting
+        # Names that are being looked for: another finder of this kind asks this one in turn.
+        self._looking: set[str] = set()
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         adapt = self._waiting.get(fullname)
-        if adapt is None:
+        if adapt is None or fullname in self._looking:
             return None
-        spec = self._found_by_others(fullname, path, target)
+        self._looking.add(fullname)
+        try:
+            spec = self._found_by_others(fullname, path, target)
+        finally:
+            self._looking.discard(fullname)
         if spec is not None and spec.loader is not None:
             _adapt_after_execution(spec.loader, adapt)
         return spec

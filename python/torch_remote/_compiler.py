@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from torch_remote._after_import import call_after_import
+from torch_remote._names import is_remote
 
 
 def install() -> None:
@@ -63,7 +64,7 @@ def _allow_flex_attention(flex_attention: ModuleType) -> None:
 
     @functools.wraps(validate)
     def wrapper(query: torch.Tensor, *others: torch.Tensor) -> None:
-        if query.device.type != "remote":
+        if not is_remote(query.device):
             validate(query, *others)
 
     flex_attention._validate_device = wrapper  # type: ignore[attr-defined]
@@ -124,9 +125,7 @@ def _uses_remote(model: Any, inputs: Any) -> bool:
 
 
 def _is_remote(value: Any) -> bool:
-    if isinstance(value, torch.Tensor):
-        return value.device.type == "remote"
-    return isinstance(value, torch.device) and value.type == "remote"
+    return is_remote(value.device if isinstance(value, torch.Tensor) else value)
 
 
 def _values(model: Any, inputs: Any) -> Iterator[Any]:

@@ -17,6 +17,7 @@ from torch_remote._keys import find_or_make_keys, read_secret_key
 from torch_remote._loading import ensure_loaded
 from torch_remote._machines import groups
 from torch_remote._machines.granted import reported_gpu_type
+from torch_remote._names import is_remote, made_index, remote_index
 
 # What the protocol holds; which of them an executor has, it says itself.
 _DEVICE_INDEX_MAX = 2**32 - 1
@@ -132,9 +133,9 @@ def device_index(device: torch.device | str | int | None) -> int:
     if isinstance(device, str):
         device = torch.device(device)
     if isinstance(device, torch.device):
-        if device.type != "remote":
+        if not is_remote(device):
             raise ValueError(f"expected a remote device, but got {device}")
-        device = device.index
+        device = remote_index(device)
     index = int(extension.current_device()) if device is None else operator.index(device)
     count = int(extension.device_count())
     if not 0 <= index < count:
@@ -160,7 +161,7 @@ def all_or_none() -> Iterator[list[torch.device]]:
         yield made
     except BaseException:
         for device in made:
-            ensure_loaded().stop(device.index)
+            ensure_loaded().stop(made_index(device))
         raise
 
 

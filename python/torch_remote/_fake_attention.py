@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from torch_remote._loading import ensure_loaded
+from torch_remote._names import is_remote, remote_index
 
 
 def adapt(fake_impls: ModuleType) -> None:
@@ -39,11 +40,11 @@ def _infer(
 
 
 def _computes_on_cpu(device: torch.device) -> bool:
-    if device.type != "remote":
+    if not is_remote(device):
         return False
     extension = ensure_loaded()
-    index = extension.current_device() if device.index is None else device.index
-    description = extension.description(index)
+    index = remote_index(device)
+    description = extension.description(extension.current_device() if index is None else index)
     return bool(description) and "allocator" not in description
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from torch_remote._names import is_remote
+
 
 def install() -> None:
     """Makes copy.deepcopy and pickle take generators of a remote device; others go the way they went."""
@@ -14,7 +16,7 @@ def install() -> None:
 
 
 def _reduce(generator: torch.Generator) -> Any:
-    if generator.device.type != "remote":
+    if not is_remote(generator.device):
         return generator.__reduce_ex__(2)
     seed, state = generator.initial_seed(), generator.get_state()
     return _rebuild, (str(generator.device), seed, state)

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import _tensor_str
 
+from torch_remote._names import is_remote
+
 
 def install() -> None:
     """Makes PyTorch's formatter take remote tensors' values from here; others go the way they went."""
@@ -24,7 +26,7 @@ def install() -> None:
 def _reading_once(format_values: Callable[..., str]) -> Callable[..., str]:
     @functools.wraps(format_values)
     def wrapper(self: torch.Tensor, *arguments: Any, **options: Any) -> str:
-        if self.device.type != "remote":
+        if not is_remote(self.device):
             return format_values(self, *arguments, **options)
         if self.numel() <= _tensor_str.PRINT_OPTS.threshold:
             return format_values(self.detach().cpu(), *arguments, **options)

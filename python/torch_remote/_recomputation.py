@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from torch_remote._names import is_remote, remote_index
+
 
 def adapt(rng_prims: ModuleType) -> None:
     """rng_prims: torch._prims.rng_prims, as soon as it is imported."""
@@ -50,13 +52,14 @@ def _remote_device_of(arguments: Any, options: dict[str, Any]) -> torch.device |
     devices = [torch.device(asked_for)] if asked_for is not None else []
     leaves = pytree.tree_leaves((arguments, options))
     devices += [leaf.device for leaf in leaves if isinstance(leaf, torch.Tensor)]
-    return next((device for device in devices if device.type == "remote"), None)
+    return next((device for device in devices if is_remote(device)), None)
 
 
 def _index(device: torch.device) -> int:
     from torch_remote import remote
 
-    return remote.current_device() if device.index is None else device.index
+    index = remote_index(device)
+    return remote.current_device() if index is None else index
 
 
 def _run_and_save_state(

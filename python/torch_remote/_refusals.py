@@ -15,6 +15,8 @@ import torch
 from torch.multiprocessing import reductions
 from torch.utils import _pytree as pytree
 
+from torch_remote._names import is_remote
+
 
 def install() -> None:
     """Makes it raise for remote tensors; others go the way they went."""
@@ -29,7 +31,7 @@ def _refuse_dlpack() -> None:
     def refusing(export: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(export)
         def wrapper(tensor: torch.Tensor, *arguments: Any, **options: Any) -> Any:
-            if isinstance(tensor, torch.Tensor) and tensor.device.type == "remote":
+            if isinstance(tensor, torch.Tensor) and is_remote(tensor.device):
                 raise BufferError(
                     f"a tensor on {tensor.device} has no memory in this process that DLPack could hand out; "
                     "use tensor.cpu()"
@@ -51,7 +53,7 @@ def _refuse_sharing() -> None:
     def refusing(share: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(share)
         def wrapper(shared: Any, *arguments: Any, **options: Any) -> Any:
-            if shared.device.type == "remote":
+            if is_remote(shared.device):
                 raise RuntimeError(
                     f"a tensor on {shared.device} can't be sent to another process: it belongs to this one's "
                     "session; send tensor.cpu()"
@@ -71,7 +73,7 @@ def _never_shared(is_shared: Callable[[Any], bool]) -> None:
 
     @functools.wraps(is_shared)
     def wrapper(storage: Any) -> bool:
-        return storage.device.type != "remote" and is_shared(storage)
+        return not is_remote(storage.device) and is_shared(storage)
 
     _storage_method("is_shared", wrapper)
 
@@ -109,10 +111,14 @@ def _refuse_data_parallel() -> None:
 
 
 def _check_is_not_remote(module: torch.nn.Module, options: Any) -> None:
-    devices = [str(tensor.device) for tensor in (*module.parameters(), *module.buffers())]
-    named = [str(one) for one in pytree.tree_leaves(options) if isinstance(one, torch.device | str)]
-    if any(one.split(":")[0] == "remote" for one in (*devices, *named)):
+    devices = [tensor.device for tensor in (*module.parameters(), *module.buffers())]
+    named = [one for one in pytree.tree_leaves(options) if isinstance(one, torch.device | str)]
+    if any(map(is_remote, devices)) or any(_names_remote(one) for one in named):
         raise NotImplementedError(
             "DataParallel copies a model to CUDA devices by functions of CUDA's, which remote devices don't have; "
             "keep the model on one remote device"
         )
+
+
+def _names_remote(device: torch.device | str) -> bool:
+    return is_remote(device) or str(device).split(":")[0] == "remote"

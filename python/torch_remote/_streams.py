@@ -8,6 +8,7 @@ import torch
 
 from torch_remote._devices import device_index
 from torch_remote._loading import ensure_loaded
+from torch_remote._names import is_remote
 
 _DeviceArgument = torch.device | str | int | None
 
@@ -48,7 +49,7 @@ class Stream(torch.Stream):
 
 class _EventType(type):
     def __instancecheck__(cls, instance: object) -> bool:
-        return isinstance(instance, torch.Event) and instance.device.type == "remote"
+        return isinstance(instance, torch.Event) and is_remote(instance.device)
 
 
 class Event(metaclass=_EventType):

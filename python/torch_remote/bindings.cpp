@@ -17,6 +17,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <torch/csrc/Generator.h>
 #include <torch/version.h>
 #include <utility>
 #include <vector>
@@ -40,6 +41,7 @@
 #include "emulator/gpu_model.h"
 #include "emulator/memory_observer.h"
 #include "emulator/random/cuda_random.h"
+#include "python/torch_remote/device_names.h"
 #include "python/torch_remote/interpreter.h"
 #include "python/torch_remote/time_bindings.h"
 
@@ -401,9 +403,20 @@ PYBIND11_MODULE(_C, module) {
   module.def(
       "initial_seed", [](int index) { return client::default_generator(index).current_seed(); },
       py::arg("index"));
+  module.def(
+      "default_generator",
+      [](int index) {
+        return py::reinterpret_steal<py::object>(
+            THPGenerator_Wrap(client::default_generator(index)));
+      },
+      py::arg("index"));
   module.def("generator_state", &generator_state, py::arg("index"));
   module.def("set_generator_state", &set_generator_state, py::arg("index"), py::arg("state"));
   add_time_bindings(module);
+  module.def("show_as_cuda", &show_as_cuda, py::arg("indices"));
+  module.def("show_as_remote", &show_as_remote);
+  module.def("is_remote", &is_remote, py::arg("device"));
+  module.def("remote_index", &remote_index, py::arg("device"));
   module.def("gpu_types", &gpu_types);
   module.def("gpu_properties", &gpu_properties, py::arg("gpu_type"));
 }

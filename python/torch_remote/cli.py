@@ -19,6 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
         run_executor(words[1:])  # its options are its own
     if words[:1] == ["conformance"]:
         return conformance(words[1:])
+    if words[:1] == ["run"]:  # the words after the program are the program's
+        from torch_remote._run.command import run as run_program
+
+        return run_program(words[1:])
     parser = argparse.ArgumentParser(
         prog="torch-remote", description="A PyTorch device whose tensors live elsewhere."
     )
@@ -27,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs.add_parser(
         "conformance", help="prove an executor, a provider or a device", add_help=False
     )
+    verbs.add_parser("run", help='run a script that says "cuda" on a remote device', add_help=False)
     verbs.add_parser("doctor", help="say what is installed and whether the device works")
     keys = verbs.add_parser("keys", help="make a key pair, or say where it is")
     keys.add_argument("name", nargs="?", default="client", help="default: your programs' own")

@@ -12,6 +12,7 @@ from torch_remote._machines import manage, records
 from torch_remote._machines.manage import Listed
 from torch_remote._machines.progress import counted, duration
 from torch_remote._machines.tables import print_table
+from torch_remote._names import made_index
 from torch_remote.providers.interface import ProviderError
 
 _EXPECTED = (ProviderError, ValueError, TypeError, LookupError, OSError)
@@ -81,7 +82,7 @@ def _up(known: argparse.Namespace) -> int:
     assert machine.name is not None
     record = records.get(machine.name)
     for one in machine.devices:
-        torch_remote.ensure_loaded().stop(one.index)
+        torch_remote.ensure_loaded().stop(made_index(one))
     if known.json:
         print(json.dumps(_facts(Listed(record, "running"))))
     else:

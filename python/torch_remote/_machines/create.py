@@ -28,6 +28,7 @@ from torch_remote._machines.terms import (
     make_order,
     renewed,
 )
+from torch_remote._names import made_index
 from torch_remote.providers import registry
 from torch_remote.providers.interface import (
     InProcessProvider,
@@ -200,9 +201,9 @@ class _Making:
             try:
                 self._start(self._connect_pending)
             except BaseException:
-                if not all(extension.is_pending(one.index) for one in self._pending):
+                if not all(extension.is_pending(made_index(one)) for one in self._pending):
                     for one in self._pending:
-                        extension.stop(one.index)
+                        extension.stop(made_index(one))
                 self._rented.record = None
                 raise
             self._end_if_stopped()
@@ -210,7 +211,7 @@ class _Making:
 
     def _end_if_stopped(self) -> None:
         """Where stop() was called while there was no record of the machine, it has still to end."""
-        if not any(ensure_loaded().is_running(device.index) for device in self._pending):
+        if not any(ensure_loaded().is_running(made_index(device)) for device in self._pending):
             self._rented.stop()
             raise RuntimeError(
                 f"{self._pending[0]} was stopped while its machine was being started"
@@ -220,10 +221,10 @@ class _Making:
         extension = ensure_loaded()
         secret_key = read_secret_key(find_or_make_keys().secret_file)
         for device_index, device in enumerate(self._pending):
-            if extension.is_running(device.index):
+            if extension.is_running(made_index(device)):
                 continue
             extension.connect_pending(
-                device.index,
+                made_index(device),
                 record.endpoint,
                 device_index,
                 0,
@@ -233,8 +234,8 @@ class _Making:
                 record.server_key,
                 secret_key,
             )
-            check_count(record.gpu_count, extension.executor_device_count(device.index))
-        return [extension.description(device.index) for device in self._pending]
+            check_count(record.gpu_count, extension.executor_device_count(made_index(device)))
+        return [extension.description(made_index(device)) for device in self._pending]
 
     def _start(self, connect: Connect) -> None:
         self._rented.record = start_machine(
@@ -254,12 +255,12 @@ def _connect(made: list[torch.device], record: Record, timeout_s: float) -> list
             timeout_s=timeout_s,
         )
         made.append(device)
-        check_count(record.gpu_count, extension.executor_device_count(device.index))
-    return [extension.description(device.index) for device in made]
+        check_count(record.gpu_count, extension.executor_device_count(made_index(device)))
+    return [extension.description(made_index(device)) for device in made]
 
 
 def _keep(devices: Sequence[torch.device], machine: RentedMachine) -> None:
     groups.join(devices)
     for device in devices:
-        rented.belongs_to(ensure_loaded().serial(device.index), machine)
+        rented.belongs_to(ensure_loaded().serial(made_index(device)), machine)
     stop_first_at_exit()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from torch_remote._loading import ensure_loaded
+from torch_remote._names import made_index
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ _by_serial: dict[int, tuple[Member, ...]] = {}
 
 def join(devices: Sequence[torch.device]) -> None:
     """Notes that these are the devices of one machine, in its own order."""
-    members = tuple(_member(device.index) for device in devices)
+    members = tuple(_member(made_index(device)) for device in devices)
     for member in members:
         _by_serial[member.serial] = members
 

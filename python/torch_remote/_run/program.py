@@ -1,0 +1,80 @@
+# Copyright (C) 2026 the torch-remote authors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Running a Python program in this process as the interpreter would: its names, its tracebacks, its exit code."""
+
+import io
+import os
+import runpy
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType, TracebackType
+
+_OURS = (str(Path(__file__).resolve().parent), runpy.__file__, "<frozen runpy>")
+
+
+def run_program(
+    program: str, arguments: Sequence[str], *, is_module: bool, at_end: Callable[[], None]
+) -> int:
+    """Runs a script's file, or a module as `python -m` does, as __main__.
+
+    Args:
+        at_end: called when the program has ended, however it did.
+
+    Returns:
+        The exit code of a program that ends with an exception, whose traceback is then printed, or
+        by itself.
+
+    Raises:
+        SystemExit: the program's own.
+    """
+    try:
+        if is_module:
+            _run_module(program, arguments)
+        else:
+            _run_script(program, arguments)
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 (whatever it is, the interpreter would print it)
+        return _print_as_interpreter(error)
+    finally:
+        at_end()
+    return 0
+
+
+def _run_script(path: str, arguments: Sequence[str]) -> None:
+    with io.open_code(os.path.abspath(path)) as file:  # noqa: PTH100 (links stay in the path, as in Python's)
+        code = compile(file.read(), path, "exec")
+    sys.argv = [path, *arguments]
+    sys.path[0] = str(Path(path).resolve().parent)
+    main = ModuleType("__main__")
+    vars(main).update(__file__=path, __builtins__=__builtins__)
+    sys.modules["__main__"] = main
+    exec(code, vars(main))
+
+
+def _run_module(name: str, arguments: Sequence[str]) -> None:
+    sys.argv = [name, *arguments]  # runpy puts the file's path in the first place
+    sys.path[0] = str(Path.cwd())
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _print_as_interpreter(error: BaseException) -> int:
+    """Prints the traceback from the program's own first line on; 130 for Ctrl-C, by the signal where there is one."""
+    traceback = _without_ours(error.__traceback__)
+    sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+    if not isinstance(error, KeyboardInterrupt):
+        return 1
+    if os.name == "posix":  # so that a shell sees what it sees of Python
+        sys.stdout.flush()
+        sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    return 130
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_OURS):
+        traceback = traceback.tb_next
+    return traceback
