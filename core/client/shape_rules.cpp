@@ -124,11 +124,9 @@ bool normal(Arguments arguments, ClientPlan& plan) {
 // floor_divide(self, other): PyTorch's function is Python, and loses the strides of what it
 // composes.
 bool floor_divide(Arguments arguments, ClientPlan& plan) {
-  const auto meta_of = [](const at::Tensor& tensor) {
-    const bool is_number = tensor.device().is_cpu();
-    return is_number ? tensor
-                     : at::detail::empty_strided_meta(tensor.sizes(), tensor.strides(),
-                                                      tensor.scalar_type());
+  const auto meta_of = [](const at::Tensor& tensor) -> at::Tensor {
+    if (tensor.device().is_cpu()) return tensor;  // a number
+    return at::detail::empty_strided_meta(tensor.sizes(), tensor.strides(), tensor.scalar_type());
   };
   const at::Tensor self = meta_of(arguments[0].toTensor());
   const at::Tensor other = meta_of(arguments[1].toTensor());
