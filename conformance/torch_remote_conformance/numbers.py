@@ -26,6 +26,12 @@ def check_numbers(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     """A number on the right, on the left, and on the right of the variant that writes into its first argument."""
     made = sources.samples(info, dtype, recorder.seed, requires_grad=False)
     both = (one for one in made if isinstance(one.positional[1], torch.Tensor))
+    both, for_order = itertools.tee(both)
+    wide = (one for one in for_order if _dimensions_of_first(one) > 1)
+    for sample in itertools.islice(wide, 1):
+        changed = _transposed(sample, _numbers(dtype)[0])
+        with recorder.sample(f"a number beside a transposed tensor: {changed.label()}"):
+            Pair(info, changed, recorder).compare(info.op)
     for sample in itertools.islice(both, _SAMPLES):
         for what, call, changed in _calls(info, sample, dtype):
             with recorder.sample(f"{what}: {changed.label()}"):
@@ -36,12 +42,6 @@ def _calls(
     info: Any, sample: Sample, dtype: torch.dtype
 ) -> Iterator[tuple[str, Callable[..., Any], Sample]]:
     first, second, *others = sample.positional
-    if isinstance(first, torch.Tensor) and first.dim() > 1:
-        lying_otherwise = first.mT.contiguous().mT
-        changed = dataclasses.replace(
-            sample, positional=(lying_otherwise, _numbers(dtype)[0], *others)
-        )
-        yield "a number beside a transposed tensor", info.op, changed
     for number in _numbers(dtype):
         right = dataclasses.replace(sample, positional=(first, number, *others))
         left = dataclasses.replace(sample, positional=(number, second, *others))
@@ -50,6 +50,16 @@ def _calls(
             yield "in place", info.inplace_variant, right
         if getattr(info, "supports_one_python_scalar", False):
             yield "a number on the left", info.op, left
+
+
+def _dimensions_of_first(sample: Sample) -> int:
+    first = sample.positional[0]
+    return first.dim() if isinstance(first, torch.Tensor) else 0
+
+
+def _transposed(sample: Sample, number: Any) -> Sample:
+    first, _, *others = sample.positional
+    return dataclasses.replace(sample, positional=(first.mT.contiguous().mT, number, *others))
 
 
 def _numbers(dtype: torch.dtype) -> tuple[Any, ...]:
