@@ -2,12 +2,17 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "emulator/random/transforms.h"
 
+#include <array>
 #include <numbers>
 
 #include "emulator/random/for_this_processor.h"
+#include "emulator/random/hardware_tables.h"
 
 namespace torch_remote::emulator::random {
 namespace {
+
+// Of a double: those that are left of one cut off to a float.
+constexpr std::uint64_t kFloatBits = ~((std::uint64_t{1} << 29) - 1);
 
 constexpr float kLog2 = 0x1.62e43p-1f;      // ln 2, as the kernels multiply by it
 constexpr float kLog2OfE = 0x1.715476p+0f;  // log2 e
@@ -15,24 +20,28 @@ constexpr float kInverseTurn = 0x1.45f306p-3f;  // 1 / (2 pi)
 constexpr float kTurn = 0x1.921fb6p+2f;         // 2 pi
 constexpr float kAngleStep = 0x1p-32f * kTurn;
 
-// The hardware takes an angle in turns and has its sine and cosine: of the same rounded turns, by
-// polynomials of an eighth of a turn.
-[[gnu::always_inline]] inline void sincos_of_turns(float turns, float& sine, float& cosine) {
-  constexpr float kRound = 0x1.8p+23f;  // adding it leaves whole numbers
-  const float shifted = turns * 4.0f + kRound;
-  const auto quarter = std::bit_cast<std::uint32_t>(shifted) & 3;
-  const float rest = (turns - (shifted - kRound) * 0.25f) * kTurn;  // exact before the product
-  const float square = rest * rest;
-  float s = std::fma(square, 2.6083159809786593541503e-06f, -1.981069071916863322258e-04f);
-  s = std::fma(s, square, 8.33307858556509017944336e-03f);
-  s = std::fma(s, square, -1.666665971279144287109e-01f);
-  s = std::fma(s * square, rest, rest);
-  float c = std::fma(square, -2.6051615e-07f, 2.4760495e-05f);
-  c = std::fma(c, square, -1.3888378e-03f);
-  c = std::fma(c, square, 4.1666638e-02f);
-  c = std::fma(c, square, -0.5f);
-  c = std::fma(c, square, 1.0f);
-  const float one = quarter & 1 ? c : s, other = quarter & 1 ? s : c;
+// position is in [0, 1).
+[[gnu::always_inline]] inline double on_parabola(const Parabolas& parabolas, double position) {
+  const double scaled = position * kParts;
+  const auto part = static_cast<std::int32_t>(scaled);
+  const std::array<double, 3>& c = parabolas[static_cast<std::size_t>(part)];
+  const double u = (scaled - part) * 2 - 1;
+  return c[0] + u * (c[1] + u * c[2]);
+}
+
+// The hardware's sine and cosine. It takes turns: the product is cut off, not rounded, and so is
+// what is behind 25 bits. A quarter in which the function falls is read backwards.
+[[gnu::always_inline]] inline void hardware_sincos(float angle, float& sine, float& cosine) {
+  constexpr std::int32_t kQuarter = 1 << 23;
+  const double exact = double{angle} * double{kInverseTurn};
+  const double turns = std::bit_cast<double>(std::bit_cast<std::uint64_t>(exact) & kFloatBits);
+  const auto steps = static_cast<std::int32_t>(turns * (4.0 * kQuarter));
+  const std::int32_t quarter = steps >> 23 & 3, forwards = steps & (kQuarter - 1);
+  const double position = forwards * (1.0 / kQuarter);
+  const double backwards = (kQuarter - 1 - forwards) * (1.0 / kQuarter);
+  const auto rising = static_cast<float>(on_parabola(kSine, position));
+  const auto falling = static_cast<float>(on_parabola(kSine, backwards));
+  const float one = quarter & 1 ? falling : rising, other = quarter & 1 ? rising : falling;
   sine = quarter & 2 ? -one : one;
   cosine = (quarter + 1) & 2 ? -other : other;
 }
@@ -42,7 +51,7 @@ constexpr float kAngleStep = 0x1p-32f * kTurn;
   const float radius = std::sqrt(-2.0f * log_float(uniform_float(bits)));
   const float angle = std::fma(static_cast<float>(angle_bits), kAngleStep, kAngleStep / 2);
   float sine = 0, cosine = 0;
-  sincos_of_turns(angle * kInverseTurn, sine, cosine);
+  hardware_sincos(angle, sine, cosine);
   first = sine * radius;
   second = cosine * radius;
 }
@@ -111,14 +120,25 @@ TORCH_REMOTE_FOR_THIS_PROCESSOR(drop,
                                  std::size_t count, float* out, std::uint8_t* mask),
                                 (x, drawn, p, scale, count, out, mask))
 
-float fast_log(float x) { return static_cast<float>(std::log2(double{x})) * kLog2; }
+// Cut off, not rounded.
+float fast_log(float x) {
+  int exponent = 0;
+  const double mantissa = std::frexp(double{x}, &exponent);  // [1/2, 1)
+  const double log = exponent + on_parabola(kLogarithm, mantissa * 2 - 1);
+  return static_cast<float>(std::bit_cast<double>(std::bit_cast<std::uint64_t>(log) & kFloatBits)) *
+         kLog2;
+}
 
-float fast_exp(float x) { return static_cast<float>(std::exp2(double{x * kLog2OfE})); }
+float fast_exp(float x) {
+  const double exponent = double{x * kLog2OfE}, whole = std::floor(exponent);
+  return static_cast<float>(
+      std::ldexp(on_parabola(kExponential, exponent - whole), static_cast<int>(whole)));
+}
 
+// The hardware's functions are odd and even.
 void fast_sincos(float angle, float& sine, float& cosine) {
-  const double turns = angle * kInverseTurn;
-  sine = static_cast<float>(std::sin(turns * 2 * std::numbers::pi));
-  cosine = static_cast<float>(std::cos(turns * 2 * std::numbers::pi));
+  hardware_sincos(std::fabs(angle), sine, cosine);
+  if (angle < 0) sine = -sine;
 }
 
 float fast_tan(float x) {
