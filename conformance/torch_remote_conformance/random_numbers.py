@@ -14,6 +14,7 @@ import torch
 from torch_remote_conformance.case import Level
 from torch_remote_conformance.comparing import assert_same
 from torch_remote_conformance.family import Family, assert_refused
+from torch_remote_conformance.philox import Philox, card_of
 from torch_remote_conformance.target import Target
 
 FAMILY = Family("random", Level.L4, lambda target: target.device.type != "meta")
@@ -203,6 +204,74 @@ def _as_cpu(target: Target, law: _Law) -> None:
         expected = law.draw(torch.device("cpu"), count, None)
         torch.manual_seed(11)
         assert_same(law.draw(target.device, count, None), expected)
+
+
+@dataclass(frozen=True)
+class _OfCuda:
+    """An operator beside its model, and how far they may be apart."""
+
+    draw: Callable[[torch.device, int, torch.dtype], torch.Tensor]
+    model: Callable[[Philox, int, torch.dtype], torch.Tensor]
+    #: Standard deviation where the GPU's own functions are in between; None: bit for bit.
+    scale: float | None = None
+
+
+_OF_CUDA: dict[str, _OfCuda] = {
+    "rand": _OfCuda(lambda d, n, t: torch.rand(n, dtype=t, device=d), lambda m, n, t: m.rand(n, t)),
+    "randint": _OfCuda(
+        lambda d, n, t: torch.randint(-5, 100, (n,), dtype=t, device=d),
+        lambda m, n, t: m.randint(-5, 100, n, t),
+    ),
+    "randint, 64 bits a number": _OfCuda(
+        lambda d, n, _: torch.randint(-7, 2**40, (n,), device=d),
+        lambda m, n, _: m.randint(-7, 2**40, n),
+    ),
+    "bernoulli_": _OfCuda(
+        lambda d, n, t: torch.zeros(n, dtype=t, device=d).bernoulli_(0.3),
+        lambda m, n, t: m.bernoulli(0.3, n, t),
+    ),
+    "bernoulli": _OfCuda(
+        lambda d, n, t: torch.bernoulli(torch.full((n,), 0.25, dtype=t, device=d)),
+        lambda m, n, t: m.bernoulli_of(torch.full((n,), 0.25, dtype=t)),
+    ),
+    "dropout": _OfCuda(
+        lambda d, n, t: torch.nn.functional.dropout(torch.ones(n, dtype=t, device=d), 0.5),
+        lambda m, n, t: m.dropout_mask(0.5, n, t).to(t) * 2,
+    ),
+    "randn": _OfCuda(
+        lambda d, n, t: torch.randn(n, dtype=t, device=d), lambda m, n, t: m.normal(n, t), 1.0
+    ),
+    "exponential_": _OfCuda(
+        lambda d, n, t: torch.zeros(n, dtype=t, device=d).exponential_(2),
+        lambda m, n, t: m.exponential(2, n, t),
+        0.5,
+    ),
+}
+#: Of the scale: the last place of a dtype, and what a GPU's functions leave out of a float.
+_GPU_ERROR = 2.0**-20
+
+
+@FAMILY.case(
+    "numbers_of_cuda",
+    each=_OF_CUDA,
+    applies=lambda target: card_of(target.description) is not None,
+)
+def _as_cuda(target: Target, operator: _OfCuda) -> None:
+    """As the GPU draws them whose numbers the executor says it has, below and above its largest grid."""
+    model = Philox(str(card_of(target.description)), seed=11)
+    torch.manual_seed(11)
+    for count in (1, 255, 1000, 4 * model.threads_max + 6):
+        for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
+            drawn = operator.draw(target.device, count, dtype).cpu()
+            expected = operator.model(model, count, dtype)
+            if operator.scale is None:
+                assert_same(drawn, expected.to(drawn.dtype))
+            else:
+                last_places = torch.finfo(dtype).eps * expected.abs() + 2.0**-24
+                allowed = last_places + _GPU_ERROR * operator.scale
+                assert (drawn.double() - expected).abs().le(allowed).all(), (count, dtype)
+    state = _state(target)
+    assert bytes(state.tolist()) == model.state(), "the offset is another one than CUDA's"
 
 
 @FAMILY.case("generators", each=_LAWS)

@@ -246,7 +246,7 @@ def _remote_target(address: Address, device: torch.device, endpoint: Endpoint | 
         address.name,
         device,
         computes_as_cpu=on_cpu,
-        draws_as_cpu=on_cpu,
+        draws_as_cpu=on_cpu and "random_numbers" not in description,
         description=description,
         address=address,
         endpoint=endpoint,

@@ -22,6 +22,9 @@ namespace {
 
 constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 
+// CUDA's: the seed and the offset.
+constexpr std::size_t kPhiloxStateSizeBytes = 16;
+
 // Generators are known to executors by number. One that is dropped leaves its number, and so what
 // it costs the executor, to the next, which begins by seeding it. 0 is a device's default.
 class Numbers {
@@ -91,12 +94,27 @@ class RemoteGenerator final : public c10::GeneratorImpl {
     set_current_seed(random);
     return random;
   }
-  void set_offset(std::uint64_t) override { refuse_offset(); }
-  std::uint64_t get_offset() const override { refuse_offset(); }
+  void set_offset(std::uint64_t offset) override {
+    check_has_offset();
+    TORCH_CHECK(offset % 4 == 0, "offset must be a multiple of 4");
+    std::array<std::byte, kPhiloxStateSizeBytes> bytes;
+    const std::uint64_t seed = state_->seed();
+    std::memcpy(bytes.data(), &seed, sizeof(seed));
+    std::memcpy(bytes.data() + sizeof(seed), &offset, sizeof(offset));
+    set_state_bytes(bytes);
+  }
+  std::uint64_t get_offset() const override {
+    check_has_offset();
+    const std::vector<std::byte> bytes = state_bytes();
+    TORCH_CHECK(bytes.size() == kPhiloxStateSizeBytes, "the executor's generator has a state of ",
+                bytes.size(), " bytes, where CUDA's has ", kPhiloxStateSizeBytes);
+    std::uint64_t offset = 0;
+    std::memcpy(&offset, bytes.data() + sizeof(std::uint64_t), sizeof(offset));
+    return offset;
+  }
 
   c10::intrusive_ptr<c10::TensorImpl> get_state() const override {
-    const std::vector<std::byte> bytes = with_torch_errors(
-        device().index(), [&] { return remote().session().generator_state(number()); });
+    const std::vector<std::byte> bytes = state_bytes();
     const at::Tensor state =
         at::detail::empty_cpu({static_cast<std::int64_t>(bytes.size())}, at::kByte);
     std::memcpy(state.mutable_data_ptr(), bytes.data(), bytes.size());
@@ -107,9 +125,20 @@ class RemoteGenerator final : public c10::GeneratorImpl {
         state.dtype() == caffe2::TypeMeta::Make<std::uint8_t>() && state.is_cpu() &&
             state.is_contiguous(),
         "a generator's state is a contiguous uint8 tensor on CPU, as get_state() gave it");
-    const std::span bytes(static_cast<const std::byte*>(state.data()),
-                          static_cast<std::size_t>(state.numel()));
-    client::set_generator_state(remote(), number(), bytes);
+    set_state_bytes({static_cast<const std::byte*>(state.data()),
+                     static_cast<std::size_t>(state.numel())});
+  }
+  // A state of CUDA's begins with its seed.
+  void set_state_bytes(std::span<const std::byte> bytes) {
+    TORCH_CHECK_VALUE(bytes.size() <= protocol::kHelloSizeBytesMax,
+                      "a generator's state has at most ", protocol::kHelloSizeBytesMax,
+                      " bytes, not ", bytes.size());
+    with_torch_errors(device().index(),
+                      [&] { remote().session().turn().set_generator_state(number(), bytes); });
+    std::uint64_t seed = 0;
+    if (!has_offset() || bytes.size() > kPhiloxStateSizeBytes || bytes.size() < sizeof(seed)) return;
+    std::memcpy(&seed, bytes.data(), sizeof(seed));
+    state_->set_seed(seed);
   }
 
   // Another handle of the same state, and taking over another's. As for CUDA, both go on together.
@@ -135,9 +164,22 @@ class RemoteGenerator final : public c10::GeneratorImpl {
     copy->state_->set_seed(current_seed());
     return copy.release();  // GeneratorImpl's contract
   }
-  [[noreturn]] static void refuse_offset() {
+  std::vector<std::byte> state_bytes() const {
+    return with_torch_errors(device().index(),
+                             [&] { return remote().session().generator_state(number()); });
+  }
+  // The executor is a GPU, or draws as one does.
+  bool has_offset() const {
+    const auto& description = remote().session().welcome().description;
+    const auto begins = [&](const char* key, const char* text) {
+      const auto entry = description.find(key);
+      return entry != description.end() && entry->second.starts_with(text);
+    };
+    return begins("random_numbers", "philox") || begins("device", "cuda");
+  }
+  void check_has_offset() const {
     TORCH_CHECK_NOT_IMPLEMENTED(
-        false, "the executor's generator has no offset; use get_state and set_state");
+        has_offset(), "the executor's generator has no offset; use get_state and set_state");
   }
 
   std::shared_ptr<State> state_;
@@ -172,12 +214,9 @@ std::uint64_t generator_number(const at::Generator& generator, const std::string
   return static_cast<const RemoteGenerator*>(generator.unsafeGetGeneratorImpl())->number();
 }
 
-void set_generator_state(Device& device, std::uint64_t number, std::span<const std::byte> state) {
-  TORCH_CHECK_VALUE(state.size() <= protocol::kHelloSizeBytesMax,
-                    "a generator's state has at most ", protocol::kHelloSizeBytesMax,
-                    " bytes, not ", state.size());
-  with_torch_errors(device.index(),
-                    [&] { device.session().turn().set_generator_state(number, state); });
+void set_default_generator_state(int device_index, std::span<const std::byte> state) {
+  static_cast<RemoteGenerator*>(default_generator(device_index).unsafeGetGeneratorImpl())
+      ->set_state_bytes(state);
 }
 
 void seed_new_device(int device_index, std::uint64_t seed) {

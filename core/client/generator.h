@@ -25,7 +25,7 @@ at::Generator make_remote_generator(int device_index);
 std::uint64_t generator_number(const at::Generator& generator, const std::string& operator_name);
 
 // Throws c10::Error when there are more bytes than any state has.
-void set_generator_state(Device& device, std::uint64_t number, std::span<const std::byte> state);
+void set_default_generator_state(int device_index, std::span<const std::byte> state);
 
 // A device that was just made starts with the seed that the program has set, if any.
 void seed_new_device(int device_index, std::uint64_t seed);

@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // From random bits to numbers, rounded as CUDA's kernels round: cuRAND's conversions, the products
-// and sums that nvcc fuses, and CUDA's logarithm, whose polynomial is the same here. The GPU's own
-// approximations (sine, cosine, base-2 logarithm and exponential in hardware) can't be had bit by
-// bit; they are computed to a float's precision.
+// and sums that nvcc fuses, CUDA's logarithm, whose polynomial is the same here, and the GPU's own
+// approximations: what the hardware has tables for (sine, cosine, base-2 logarithm and exponential)
+// has them here as well (hardware_tables.h), and differs in the last place of one number in ten.
 //
 // The functions on arrays take at most as many elements as there are; in and out may be the same.
 // All are pure and may be called from any thread.

@@ -289,7 +289,7 @@ py::bytes generator_state(int index) {
 
 void set_generator_state(int index, const std::string& state) {
   const py::gil_scoped_release released;
-  client::set_generator_state(client::device_at(index), 0, std::as_bytes(std::span(state)));
+  client::set_default_generator_state(index, std::as_bytes(std::span(state)));
 }
 
 void manual_seed(int index, std::uint64_t seed) {
