@@ -1,0 +1,240 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// Convolutions by cuDNN 9, by what an H100 and an H200 showed. Its tensor-core kernels want
+// channels last. Other tensors are copied into the workspace: the input, the weight unless it is
+// 1x1, and the result. A weight's gradient is made in parts, so that all multiprocessors have work,
+// and each part is a weight in float32. Which kernel the library's heuristics take can't be known
+// from outside; the rules are of the terms that are large.
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "core/protocol/tensor_layout.h"
+#include "emulator/gpu_model.h"
+#include "emulator/workspace/call_view.h"
+#include "emulator/workspace/memory_rules.h"
+#include "emulator/workspace/memory_script.h"
+#include "emulator/workspace/reduction_staging.h"
+
+namespace torch_remote::emulator {
+namespace {
+
+using protocol::TensorLayout;
+
+constexpr std::uint64_t kFloatBytes = 4;
+// What a kernel keeps for itself: counters of a few tiles.
+constexpr std::uint64_t kCountersBytes = 131;
+constexpr std::uint64_t kAlignmentBytes = 16;
+// The tile of a product that a block computes, its results in float32, and the most parts that a
+// gradient is cut into.
+constexpr std::uint64_t kTileRows = 128;
+constexpr std::uint64_t kTileBytes = kTileRows * kTileRows * kFloatBytes;
+constexpr std::uint64_t kPartsMax = 14;
+
+struct Convolution {
+  const TensorLayout* input = nullptr;
+  const TensorLayout* weight = nullptr;
+  const TensorLayout* result = nullptr;  // the output, or its gradient
+  std::int64_t groups = 1;
+  bool is_strided = false;
+  bool is_pointwise = false;  // 1x1
+  bool is_patchwise = false;  // patches side by side: strides as large as the kernel
+};
+
+bool is_channels_last_call(const Convolution& convolution) {
+  return is_channels_last(*convolution.input) || is_channels_last(*convolution.weight);
+}
+
+// Whether kernels for tensor cores compute it: half types from Volta on, float32 as TF32 from
+// Ampere on where the program allows it.
+bool uses_tensor_cores(const RuleContext& context, protocol::DataType dtype) {
+  if (is_half(dtype)) return dtype == kFloat16 || context.gpu.capability_major >= 8;
+  return dtype == kFloat32 && context.gpu.capability_major >= 8 &&
+         context.settings.allows_convolution_tf32;
+}
+
+bool is_depthwise(const Convolution& convolution) {
+  return convolution.groups > 1 && convolution.groups == convolution.input->sizes[1];
+}
+
+// The tensor as kernels read it: half types with four channels at least.
+std::uint64_t copy_bytes(const TensorLayout& tensor) {
+  const std::uint64_t bytes = size_bytes(tensor);
+  const auto channels = static_cast<std::uint64_t>(tensor.sizes[1]);
+  const std::uint64_t multiple = is_half(tensor.dtype) ? 4 : 1;
+  return bytes / channels * round_up(channels, multiple);
+}
+
+// Copies of tensors whose layout or number of channels doesn't suit the kernels.
+std::uint64_t copies_bytes(const Convolution& convolution) {
+  const std::uint64_t element_bytes = protocol::data_type_size_bytes(convolution.input->dtype);
+  const auto channels = static_cast<std::uint64_t>(convolution.input->sizes[1]);
+  const bool is_aligned = channels * element_bytes % kAlignmentBytes == 0;
+  const bool is_last = is_channels_last_call(convolution);
+  if (is_last && is_aligned) return 0;
+  std::uint64_t bytes = copy_bytes(*convolution.input);
+  if (!convolution.is_pointwise) bytes += copy_bytes(*convolution.weight);
+  if (!is_last) bytes += size_bytes(*convolution.result);
+  return bytes + kAlignmentBytes;
+}
+
+// Contiguous and channels last at once: one channel, or one pixel.
+bool has_one_layout(const TensorLayout& layout) {
+  std::uint64_t pixels = 1;
+  for (std::size_t i = 2; i < layout.sizes.size(); ++i)
+    pixels *= static_cast<std::uint64_t>(layout.sizes[i]);
+  return layout.sizes[1] == 1 || pixels == 1;
+}
+
+// Copies that PyTorch makes before the outputs, of tensors that aren't laid out as the call.
+class LaidOut {
+ public:
+  LaidOut(const Convolution& convolution, ScriptWriter& script)
+      : script_(script), is_last_(is_channels_last_call(convolution)) {}
+  LaidOut(const LaidOut&) = delete;
+  LaidOut& operator=(const LaidOut&) = delete;
+  ~LaidOut() {
+    for (auto copy = copies_.rbegin(); copy != copies_.rend(); ++copy) script_.free(*copy);
+  }
+
+  void copy(const TensorLayout& layout) {
+    const bool suits =
+        is_last_ ? is_channels_last(layout) || (is_contiguous(layout) && has_one_layout(layout))
+                 : is_contiguous(layout);
+    if (!suits) copies_.push_back(script_.allocate(size_bytes(layout)));
+  }
+
+ private:
+  ScriptWriter& script_;
+  bool is_last_;
+  std::vector<std::uint32_t> copies_;
+};
+
+std::uint64_t forward_workspace_bytes(const RuleContext& context, const Convolution& convolution) {
+  if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
+  if (convolution.is_patchwise) return 0;
+  return copies_bytes(convolution) + kCountersBytes;
+}
+
+std::uint64_t input_gradient_workspace_bytes(const RuleContext& context,
+                                             const Convolution& convolution) {
+  if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
+  if (convolution.is_pointwise || convolution.is_patchwise) return 0;
+  return copies_bytes(convolution) + kCountersBytes;
+}
+
+// The weight's gradient is a product of [channels out, pixels] and [pixels, channels in * kernel].
+// Where its tiles are too few for the multiprocessors, the pixels are cut into parts; half types
+// leave two multiprocessors to a tile. A bit more than one tile each is shared out as well.
+std::uint64_t parts_bytes(const TensorLayout& weight, const GpuModel& gpu) {
+  const auto rows = static_cast<std::uint64_t>(weight.sizes[0]);
+  const std::uint64_t columns = element_count(weight) / rows;
+  const std::uint64_t tiles = divide_up(rows, kTileRows) * divide_up(columns, kTileRows);
+  const auto multiprocessors = static_cast<std::uint64_t>(gpu.multiprocessor_count);
+  const std::uint64_t shared_bytes = multiprocessors * kTileBytes;
+  const bool is_narrow = is_half(weight.dtype);
+  if (!is_narrow && tiles >= multiprocessors) return tiles < 2 * multiprocessors ? shared_bytes : 0;
+  const std::uint64_t parts = std::min(kPartsMax, multiprocessors / (tiles * (is_narrow ? 2 : 1)));
+  return parts <= 1 ? 0 : std::min(parts * element_count(weight) * kFloatBytes, shared_bytes);
+}
+
+std::uint64_t weight_gradient_workspace_bytes(const RuleContext& context,
+                                              const Convolution& convolution) {
+  if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
+  const std::uint64_t bytes = kCountersBytes + parts_bytes(*convolution.weight, context.gpu);
+  if (convolution.is_pointwise && !convolution.is_strided) return bytes;
+  return bytes + copies_bytes(convolution);
+}
+
+bool is_supported(const Convolution& convolution) {
+  if (convolution.input == nullptr || convolution.weight == nullptr ||
+      convolution.result == nullptr)
+    return false;
+  const std::size_t rank = convolution.input->sizes.size();
+  return rank >= 3 && rank == convolution.weight->sizes.size() &&
+         element_count(*convolution.input) != 0 && element_count(*convolution.weight) != 0;
+}
+
+void describe(const CallView& call, std::size_t first_number, Convolution& convolution) {
+  const auto strides = call.integers(first_number);
+  convolution.is_strided =
+      std::ranges::any_of(strides, [](std::int64_t stride) { return stride > 1; });
+  convolution.groups = call.integer(first_number + 5, 1);
+  convolution.is_patchwise = std::equal(
+      convolution.weight->sizes.begin() + 2, convolution.weight->sizes.end(), strides.begin(),
+      strides.end(), [](std::int64_t size, std::int64_t stride) { return size <= stride; });
+  convolution.is_pointwise =
+      std::all_of(convolution.weight->sizes.begin() + 2, convolution.weight->sizes.end(),
+                  [](std::int64_t size) { return size == 1; });
+}
+
+// (input, weight, bias?, stride, padding, dilation, transposed, output_padding, groups). The bias
+// is added in place.
+void forward(const RuleContext& context, ScriptWriter& script) {
+  Convolution convolution{.input = context.call.tensor(0),
+                          .weight = context.call.tensor(1),
+                          .result = context.call.output(0)};
+  if (!is_supported(convolution)) return;
+  describe(context.call, 3, convolution);
+  LaidOut copies(convolution, script);
+  copies.copy(*convolution.input);
+  copies.copy(*convolution.weight);
+  script.outputs();
+  const bool is_transposed = context.call.boolean(6, false);
+  script.scratch(is_transposed ? input_gradient_workspace_bytes(context, convolution)
+                               : forward_workspace_bytes(context, convolution));
+}
+
+// (grad_output, input, weight, bias_sizes?, stride, padding, dilation, transposed, output_padding,
+// groups, output_mask) -> (grad_input, grad_weight, grad_bias), of which some may be undefined.
+void backward(const RuleContext& context, ScriptWriter& script) {
+  Convolution convolution{.input = context.call.tensor(1),
+                          .weight = context.call.tensor(2),
+                          .result = context.call.tensor(0)};
+  if (!is_supported(convolution)) return;
+  describe(context.call, 4, convolution);
+  const std::vector<std::int64_t> wanted = context.call.integers(10);
+  const auto is_wanted = [&wanted](std::size_t i) { return i < wanted.size() && wanted[i] != 0; };
+  LaidOut copies(convolution, script);
+  for (const TensorLayout* tensor : {convolution.result, convolution.input, convolution.weight})
+    copies.copy(*tensor);
+  std::uint32_t next = 0;
+  if (is_wanted(0)) {
+    script.output(next++);
+    script.scratch(input_gradient_workspace_bytes(context, convolution));
+  }
+  if (is_wanted(1)) {
+    script.output(next++);
+    script.scratch(weight_gradient_workspace_bytes(context, convolution));
+  }
+  if (is_wanted(2)) {
+    script.output(next++);
+    std::vector<std::int64_t> dimensions = {0};
+    for (std::size_t i = 2; i < convolution.result->sizes.size(); ++i)
+      dimensions.push_back(static_cast<std::int64_t>(i));
+    const ReductionStaging staging = reduction_staging(
+        *convolution.result, dimensions,
+        {.accumulator_size_bytes = accumulation_size_bytes(convolution.result->dtype)},
+        context.gpu);
+    const std::uint32_t parts = script.allocate(staging.parts_bytes);
+    script.scratch(staging.semaphores_bytes);
+    script.free(parts);
+  }
+}
+
+constexpr std::array kRules = std::to_array<NamedRule>({
+    {"convolution", forward},
+    {"convolution_overrideable", forward},
+    {"convolution_backward", backward},
+    {"convolution_backward_overrideable", backward},
+});
+
+}  // namespace
+
+std::span<const NamedRule> convolution_rules() { return kRules; }
+
+}  // namespace torch_remote::emulator
