@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <array>
 
+#include "core/client/device.h"
+
 namespace torch_remote::client {
 namespace {
 
@@ -39,9 +41,15 @@ bool have_fused_shapes(const sdp::sdp_params& call) {
   return heads == groups || (call.enable_gqa && groups != 0 && heads % groups == 0);
 }
 
+// GPUs have kernels that drop as well, so an emulated one has them. Elsewhere the executor's own
+// random numbers are wanted, which are those of the operators that attention is composed of.
+bool drops_as_fused(const sdp::sdp_params& call) {
+  return call.dropout == 0 || device_of(call.query.device()).emulates_gpu();
+}
+
 bool suits_fused_operator(const sdp::sdp_params& call) {
   const bool has_mask = call.attn_mask && call.attn_mask->defined();
-  return call.dropout == 0 && !(has_mask && call.attn_mask->requires_grad()) &&
+  return drops_as_fused(call) && !(has_mask && call.attn_mask->requires_grad()) &&
          has_fused_dtype(call.query) && have_fused_shapes(call) &&
          sdp::check_attn_mask_shape(call, /*debug=*/false);
 }

@@ -86,6 +86,7 @@ Device::Device(int index, std::unique_ptr<session::Session> session, std::shared
       executor_(std::move(executor)),
       session_(std::move(session)),
       kernels_(kernels_of(session_->welcome().description)),
+      emulates_gpu_(session_->welcome().description.contains("emulates")),
       plan_table_(session_->welcome().limits.plan_count_max),
       plans_(plan_table_.capacity()) {}
 

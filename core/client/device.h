@@ -51,6 +51,8 @@ class Device {
   }
 
   Kernels kernels() const { return kernels_; }
+  // Whether it stands for a GPU: then operators are to be those that the GPU would get.
+  bool emulates_gpu() const { return emulates_gpu_; }
 
   // Of an emulated GPU; 0 where it is not known. To be set before the device is registered.
   std::uint64_t memory_size_bytes() const { return memory_size_bytes_; }
@@ -75,6 +77,7 @@ class Device {
   std::shared_ptr<void> executor_;  // an in-process executor, which has to outlive the session
   std::unique_ptr<session::Session> session_;
   Kernels kernels_;
+  bool emulates_gpu_;
   std::uint64_t memory_size_bytes_ = 0;
   mutable std::mutex numbers_mutex_;
   protocol::Numbers accumulated_before_;

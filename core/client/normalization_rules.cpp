@@ -4,9 +4,12 @@
 #include <algorithm>
 #include <array>
 #include <c10/core/MemoryFormat.h>
+#include <c10/util/ArrayRef.h>
 #include <c10/util/SmallVector.h>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "core/client/planned_results.h"
 #include "core/client/rule_functions.h"
@@ -50,45 +53,81 @@ bool normalized_batch(Arguments arguments, std::size_t parameter_count,
   return true;
 }
 
-}  // namespace
-
-// native_layer_norm(input, normalized_shape, weight?, bias?, eps) -> (output, mean, rstd)
-bool layer_norm(Arguments arguments, ClientPlan& plan) {
-  const at::Tensor& input = arguments[0].toTensor();
-  const auto normalized = static_cast<std::size_t>(arguments[1].toIntVector().size());
-  const bool is_mixed = parameters_are_mixed(arguments.slice(2, 2), input);
-  if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
-  if (normalized == 0 || normalized > input.sizes().size()) return false;
-  const std::size_t outer = input.sizes().size() - normalized;
-  if (input.sizes().slice(outer) != c10::IntArrayRef(arguments[1].toIntVector())) return false;
-  c10::SmallVector<std::int64_t, 5> statistics(input.sizes().begin(), input.sizes().end());
-  for (std::size_t i = outer; i < statistics.size(); ++i) statistics[i] = 1;
-  const c10::ScalarType dtype = statistics_dtype(input, is_mixed, plan);
-  add_contiguous(plan, input.sizes(), input.scalar_type());
-  add_contiguous(plan, statistics, dtype);
-  add_contiguous(plan, statistics, dtype);
-  return true;
+// Sizes of the statistics of each row: those of the input, but 1 where it is normalized. Nothing
+// where the input doesn't end with the normalized shape.
+std::optional<c10::SmallVector<std::int64_t, 5>> row_statistics(const at::Tensor& input,
+                                                                const c10::IValue& normalized) {
+  const std::vector<std::int64_t> shape = normalized.toIntVector();
+  if (shape.empty() || shape.size() > input.sizes().size()) return std::nullopt;
+  const std::size_t outer = input.sizes().size() - shape.size();
+  if (input.sizes().slice(outer) != c10::IntArrayRef(shape)) return std::nullopt;
+  c10::SmallVector<std::int64_t, 5> sizes(input.sizes().begin(), input.sizes().end());
+  for (std::size_t i = outer; i < sizes.size(); ++i) sizes[i] = 1;
+  return sizes;
 }
 
-// native_layer_norm_backward(grad_out, input, normalized_shape, mean, rstd, weight?, bias?,
-// output_mask) -> (grad_input, grad_weight, grad_bias), each like what it is the gradient of
-bool layer_norm_backward(Arguments arguments, ClientPlan& plan) {
-  constexpr std::array<std::size_t, 3> kSources = {1, 5, 6};
-  const auto mask = arguments[7].toBoolList();
-  if (mask.size() != kSources.size()) return false;
-  for (std::size_t i = 0; i < kSources.size(); ++i) {
-    const c10::IValue& source = arguments[kSources[i]];
+// The gradients that the mask, the last argument, asks for, each like what it is the gradient of.
+bool gradients_of(c10::ArrayRef<std::size_t> sources, Arguments arguments, ClientPlan& plan) {
+  const auto mask = arguments.back().toBoolList();
+  if (mask.size() != sources.size()) return false;
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    const c10::IValue& source = arguments[sources[i]];
     if (mask[i] && !(source.isTensor() && source.toTensor().defined())) return false;
   }
-  for (std::size_t i = 0; i < kSources.size(); ++i) {
+  for (std::size_t i = 0; i < sources.size(); ++i) {
     if (mask[i]) {
-      const at::Tensor& source = arguments[kSources[i]].toTensor();
+      const at::Tensor& source = arguments[sources[i]].toTensor();
       add_contiguous(plan, source.sizes(), source.scalar_type());
     } else {
       add_undefined(plan);
     }
   }
   return true;
+}
+
+}  // namespace
+
+// native_layer_norm(input, normalized_shape, weight?, bias?, eps) -> (output, mean, rstd)
+bool layer_norm(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  const bool is_mixed = parameters_are_mixed(arguments.slice(2, 2), input);
+  if (is_mixed && !c10::isReducedFloatingType(input.scalar_type())) return false;
+  const auto statistics = row_statistics(input, arguments[1]);
+  if (!statistics) return false;
+  const c10::ScalarType dtype = statistics_dtype(input, is_mixed, plan);
+  add_contiguous(plan, input.sizes(), input.scalar_type());
+  add_contiguous(plan, *statistics, dtype);
+  add_contiguous(plan, *statistics, dtype);
+  return true;
+}
+
+// native_layer_norm_backward(grad_out, input, normalized_shape, mean, rstd, weight?, bias?,
+// output_mask) -> (grad_input, grad_weight, grad_bias)
+bool layer_norm_backward(Arguments arguments, ClientPlan& plan) {
+  constexpr std::array<std::size_t, 3> kSources = {1, 5, 6};
+  return gradients_of(kSources, arguments, plan);
+}
+
+// _fused_rms_norm(input, normalized_shape, weight?, eps?) -> (output, rstd), the latter in the type
+// in which the kernel adds up.
+bool rms_norm(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& input = arguments[0].toTensor();
+  const auto statistics = row_statistics(input, arguments[1]);
+  if (!statistics || !c10::isFloatingType(input.scalar_type()) ||
+      parameters_are_mixed(arguments.slice(2, 1), input))
+    return false;
+  add_contiguous(plan, input.sizes(), input.scalar_type());
+  add_contiguous(plan, *statistics,
+                 c10::isReducedFloatingType(input.scalar_type()) ? c10::ScalarType::Float
+                                                                 : input.scalar_type());
+  return true;
+}
+
+// _fused_rms_norm_backward(grad_out, input, normalized_shape, rstd, weight?, output_mask) ->
+// (grad_input, grad_weight)
+bool rms_norm_backward(Arguments arguments, ClientPlan& plan) {
+  constexpr std::array<std::size_t, 2> kSources = {1, 4};
+  return gradients_of(kSources, arguments, plan);
 }
 
 // native_batch_norm(input, weight?, bias?, running_mean?, running_var?, training, ...) ->

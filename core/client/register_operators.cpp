@@ -35,10 +35,12 @@ void run_unregistered(const c10::OperatorHandle& handle, torch::jit::Stack* stac
 // Composite kernels that CUDA replaces by one of its own: left composite they would be more
 // commands, other bits, and not the memory or time of CUDA's kernel. These have no CPU kernel that
 // would tell.
-constexpr std::array<std::string_view, 9> kWholeOnDevice = {
+constexpr std::array<std::string_view, 11> kWholeOnDevice = {
     "aten::linalg_lstsq",
     "aten::mode",
     "aten::_grouped_mm",
+    "aten::_fused_rms_norm",
+    "aten::_fused_rms_norm_backward",
     "aten::convolution",
     "aten::convolution_backward",
     "aten::convolution_overrideable",

@@ -16,6 +16,8 @@ using Arguments = c10::ArrayRef<c10::IValue>;
 // normalization_rules.cpp
 bool layer_norm(Arguments arguments, ClientPlan& plan);
 bool layer_norm_backward(Arguments arguments, ClientPlan& plan);
+bool rms_norm(Arguments arguments, ClientPlan& plan);
+bool rms_norm_backward(Arguments arguments, ClientPlan& plan);
 bool batch_norm(Arguments arguments, ClientPlan& plan);
 bool batch_norm_without_running(Arguments arguments, ClientPlan& plan);
 bool batch_norm_with_update(Arguments arguments, ClientPlan& plan);

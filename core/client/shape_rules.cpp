@@ -342,6 +342,8 @@ bool grouped_product(Arguments arguments, ClientPlan& plan) {
 constexpr auto kRules = std::to_array<std::pair<std::string_view, ShapeRule>>({
     {"aten::native_layer_norm", &rules::layer_norm},
     {"aten::native_layer_norm_backward", &rules::layer_norm_backward},
+    {"aten::_fused_rms_norm", &rules::rms_norm},
+    {"aten::_fused_rms_norm_backward", &rules::rms_norm_backward},
     {"aten::native_dropout", &dropout},
     {"aten::native_dropout_backward", &dropout_backward},
     {"aten::native_batch_norm", &rules::batch_norm},

@@ -144,15 +144,51 @@ def test_a_mask_with_a_gradient(device: torch.device) -> None:
 
 
 def test_dropout_is_repeated_by_its_seed(device: torch.device) -> None:
-    def program(where: torch.device) -> Any:
-        x = heads(where, 1, 2, 16, 8)
-        y = attend(x, x, x, dropout_p=0.5)
-        y.sum().backward()
-        return y.detach(), x.grad, torch.rand(2, device=where)
+    x = heads(device, 1, 2, 16, 8)
 
-    assert_like_cpu(device, program)
-    first, second = program(device)[0], program(device)[0]
+    def dropped(seed: int) -> Tensor:
+        torch.manual_seed(seed)
+        return attend(x, x, x, dropout_p=0.5).detach()
+
+    assert torch.equal(dropped(1), dropped(1))
+    assert not torch.equal(dropped(1), dropped(2))
+    torch.manual_seed(1)
+    first, second = (attend(x, x, x, dropout_p=0.5) for _ in range(2))
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_dropout_is_the_fused_operators(device: torch.device, is_causal: bool) -> None:
+    """As on a GPU: no scores are kept, and the backward drops the same ones as the forward."""
+    length, keep = 64, 0.75
+    query, key = heads(device, 2, 3, length, 8), heads(device, 2, 3, length, 9)[..., :8].detach()
+    every_one = torch.eye(length).expand(2, 3, length, length).to(device)
+    value = heads(device, 2, 3, length, 8)
+
+    def attended(value: Tensor, dropout_p: float) -> Tensor:
+        torch.manual_seed(0)
+        widened = [nn.functional.pad(part, (0, value.size(3) - 8)) for part in (query, key)]
+        return attend(*widened, value, dropout_p=dropout_p, is_causal=is_causal, scale=8**-0.5)
+
+    with Called() as called:
+        probabilities, shares = attended(every_one, 0.0), attended(every_one, 1 - keep)
+    assert called.counts[FORWARD] == 2
+    is_kept = (shares != 0).float()
+    where_possible = is_kept[probabilities != 0]
+    assert abs(where_possible.mean().item() - keep) < 0.02
+    torch.testing.assert_close(shares, probabilities * is_kept / keep)
+
+    fused = attended(value, 1 - keep)
+    scores = query @ key.mT * 8**-0.5
+    if is_causal:
+        scores = scores + torch.full((length, length), -torch.inf, device=device).triu(1)
+    composed = (scores.softmax(-1) * is_kept / keep) @ value
+    torch.testing.assert_close(fused, composed)
+    gradients = [
+        torch.autograd.grad(result.square().sum(), (query, value)) for result in (fused, composed)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 FUSED = (
@@ -175,11 +211,12 @@ def test_a_kernel_is_chosen(device: torch.device, backend: SDPBackend) -> None:
 
 def test_a_kernel_that_can_not_do_it(device: torch.device) -> None:
     x = heads(device, 1, 2, 4, 8)
+    learned_mask = torch.zeros(4, 4, device=device, requires_grad=True)
     with (
         sdpa_kernel(SDPBackend.FLASH_ATTENTION),
         pytest.raises(RuntimeError, match="No viable backend"),
     ):
-        attend(x, x, x, dropout_p=0.5)
+        attend(x, x, x, attn_mask=learned_mask)
 
 
 def test_multi_head_attention(device: torch.device) -> None:
@@ -209,6 +246,9 @@ def test_a_transformers_layers(device: torch.device) -> None:
     def program(where: torch.device) -> Any:
         torch.manual_seed(0)
         model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=True).to(where)
+        for module in model.modules():
+            if isinstance(module, nn.MultiheadAttention):
+                module.dropout = 0.0  # what a fused kernel drops isn't what CPU's operators drop
         torch.manual_seed(1)  # CPU's generator has made the weights
         source, target = heads(where, 2, 6, 8), heads(where, 2, 4, 8)
         causal = nn.Transformer.generate_square_subsequent_mask(4, device=where)

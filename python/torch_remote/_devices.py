@@ -197,8 +197,9 @@ def _check_autograd_knows(index: int) -> None:
     try:
         # Whatever the program has switched off around this call.
         with torch.inference_mode(False), torch.enable_grad():
-            probe = torch.empty(0, device=torch.device("remote", index), requires_grad=True)
-            probe.sum().backward()
+            nothing = torch.empty(0, device=torch.device("remote", index))
+            # Without a byte on the device: its statistics begin with the program's own tensors.
+            nothing.clone().requires_grad_().clone().backward(nothing)
     except RuntimeError as error:
         if "device_ready_queues_" not in str(error):
             raise

@@ -2,7 +2,10 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/executor/libtorch/attention.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/Generator.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -10,6 +13,8 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
+#include <utility>
 
 namespace torch_remote::executor::libtorch {
 namespace {
@@ -73,13 +78,27 @@ at::Tensor logsumexp_of(const at::Tensor& scores) {
   return (at::exp(scores - shift).sum(-1, /*keepdim=*/true).log() + shift).squeeze(-1);
 }
 
+// What each probability is multiplied by: 0 where it is dropped, else so much that the expected
+// value stays. Nothing where there is no dropout.
+std::optional<at::Tensor> kept_share(const Attention& attention, const at::Tensor& probabilities) {
+  if (attention.dropout == 0) return std::nullopt;
+  const double keep = 1.0 - attention.dropout;
+  at::Generator generator =
+      at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(attention.seed));
+  const at::Tensor kept =
+      at::empty(probabilities.sizes(), at::kFloat).bernoulli_(keep, std::move(generator));
+  return kept.mul_(keep == 0 ? 0.0 : 1.0 / keep).to(probabilities.options());
+}
+
 }  // namespace
 
 std::tuple<at::Tensor, at::Tensor> attend(const Attention& attention) {
   const at::Tensor scores = scores_of(attention);
   at::Tensor logsumexp = logsumexp_of(scores);
-  const at::Tensor output = at::matmul(probabilities_of(scores, logsumexp),
-                                       for_each_head(attention.value, group_size(attention)));
+  at::Tensor probabilities = probabilities_of(scores, logsumexp);
+  if (const auto kept = kept_share(attention, probabilities)) probabilities *= *kept;
+  const at::Tensor output =
+      at::matmul(probabilities, for_each_head(attention.value, group_size(attention)));
   return {output.to(attention.query.scalar_type()), std::move(logsumexp)};
 }
 
@@ -89,14 +108,18 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const Attention& 
                                                                const at::Tensor& logsumexp) {
   const std::int64_t group = group_size(attention);
   const at::Tensor probabilities = probabilities_of(scores_of(attention), logsumexp);
+  const auto kept = kept_share(attention, probabilities);
   const at::Tensor gradient = widened(output_gradient);
-  const at::Tensor value_gradient = at::matmul(probabilities.mT(), gradient);
+  const at::Tensor value_gradient =
+      at::matmul((kept ? probabilities * *kept : probabilities).mT(), gradient);
+  at::Tensor probabilities_gradient =
+      at::matmul(gradient, for_each_head(attention.value, group).mT());
+  if (kept) probabilities_gradient *= *kept;
   // The gradient of a softmax needs the sum of probabilities times their gradients, which is the
   // sum of output times its gradient.
   const at::Tensor sums = (gradient * widened(output)).sum(-1, /*keepdim=*/true);
   const at::Tensor scores_gradient =
-      probabilities * (at::matmul(gradient, for_each_head(attention.value, group).mT()) - sums) *
-      scale_of(attention);
+      probabilities * (probabilities_gradient - sums) * scale_of(attention);
   const at::Tensor query_gradient =
       at::matmul(scores_gradient, for_each_head(attention.key, group));
   const at::Tensor key_gradient = at::matmul(scores_gradient.mT(), widened(attention.query));

@@ -1,11 +1,12 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Attention from its parts, for devices without a fused kernel that this executor can name: needs
-// memory for all scores, computes in float at least, and draws no random numbers.
+// Attention from its parts, for devices without a fused kernel that this executor can name, and for
+// what the CPU's has not: needs memory for all scores, and computes in float at least.
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <cstdint>
 #include <optional>
 #include <tuple>
 
@@ -21,6 +22,8 @@ struct Attention {
   std::optional<at::Tensor> bias;
   bool is_causal = false;
   std::optional<double> scale;  // default: 1 / sqrt(E)
+  double dropout = 0;           // the share of probabilities that are dropped
+  std::int64_t seed = 0;        // of the random numbers that say which, the same in the backward
 };
 
 // The output [..., H, L, V] in query's dtype, and the logarithm of each row's sum [..., H, L], in

@@ -9,7 +9,9 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/histc.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros.h>
@@ -101,42 +103,22 @@ void convolution_backward(torch::jit::Stack& stack, const at::Generator&) {
   replace(stack, std::move(input_gradient), std::move(weight_gradient), std::move(bias_gradient));
 }
 
-// What the fused attention returns: nothing is dropped, so that the seed and the offset say
-// nothing.
+// What the fused attention returns. The seed is 0 where nothing is dropped; the offset always is.
 void replace_with_attention(torch::jit::Stack& stack, const at::Tensor& query,
-                            const at::Tensor& key, at::Tensor output, at::Tensor logsumexp) {
+                            const at::Tensor& key, at::Tensor output, at::Tensor logsumexp,
+                            std::int64_t seed = 0) {
   const at::Tensor none;
   const auto number = query.options().dtype(at::kLong);
   replace(stack, std::move(output), std::move(logsumexp), /*cum_seq_q=*/none, /*cum_seq_k=*/none,
-          /*max_q=*/query.size(2), /*max_k=*/key.size(2), /*philox_seed=*/at::zeros({}, number),
+          /*max_q=*/query.size(2), /*max_k=*/key.size(2),
+          /*philox_seed=*/at::full({}, seed, number),
           /*philox_offset=*/at::zeros({}, number), /*debug_attn_mask=*/none);
-}
-
-void attention(torch::jit::Stack& stack, const at::Generator&) {
-  const at::Tensor query = stack.at(0).toTensor();
-  const at::Tensor key = stack.at(1).toTensor();
-  auto [output, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
-      query, key, stack.at(2).toTensor(), stack.at(4).toDouble(), stack.at(5).toBool(),
-      optional_tensor(stack.at(3)), stack.at(7).toOptional<double>());
-  replace_with_attention(stack, query, key, std::move(output), std::move(logsumexp));
 }
 
 void check_bias_needs_no_gradient(const torch::jit::Stack& stack) {
   TORCH_CHECK(!bool_array<4>(stack.at(5))[3],
               "the fused attention has no gradient for attn_bias; scaled_dot_product_attention "
               "takes another kernel where the mask needs one");
-}
-
-// Arguments: grad_out, query, key, value, attn_bias, grad_input_mask, out, logsumexp, cum_seq_q,
-// cum_seq_k, max_q, max_k, dropout_p, is_causal, philox_seed, philox_offset, scale.
-void attention_backward(torch::jit::Stack& stack, const at::Generator&) {
-  check_bias_needs_no_gradient(stack);
-  auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
-      stack.at(0).toTensor(), stack.at(1).toTensor(), stack.at(2).toTensor(),
-      stack.at(3).toTensor(), stack.at(6).toTensor(), stack.at(7).toTensor(),
-      stack.at(12).toDouble(), stack.at(13).toBool(), optional_tensor(stack.at(4)),
-      stack.at(16).toOptional<double>());
-  replace(stack, std::move(query), std::move(key), std::move(value), /*attn_bias=*/at::Tensor());
 }
 
 Attention attention_of(torch::jit::Stack& stack, std::size_t first, std::size_t bias,
@@ -158,10 +140,68 @@ void attention_from_parts(torch::jit::Stack& stack, const at::Generator&) {
 
 void attention_backward_from_parts(torch::jit::Stack& stack, const at::Generator&) {
   check_bias_needs_no_gradient(stack);
-  const Attention attention = attention_of(stack, 1, 4, 13, 16);
+  Attention attention = attention_of(stack, 1, 4, 13, 16);
+  attention.dropout = stack.at(12).toDouble();
+  if (attention.dropout != 0) attention.seed = stack.at(14).toTensor().item<std::int64_t>();
   auto [query, key, value] = attend_backward(attention, stack.at(0).toTensor(),
                                              stack.at(6).toTensor(), stack.at(7).toTensor());
   replace(stack, std::move(query), std::move(key), std::move(value), /*attn_bias=*/at::Tensor());
+}
+
+// Arguments: query, key, value, attn_bias, dropout_p, is_causal, return_debug_mask, scale. CPU's
+// kernel drops nothing.
+void attention(torch::jit::Stack& stack, const at::Generator& generator) {
+  Attention call = attention_of(stack, 0, 3, 5, 7);
+  call.dropout = stack.at(4).toDouble();
+  if (call.dropout == 0) {
+    auto [output, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(
+        call.query, call.key, call.value, 0.0, call.is_causal, call.bias, call.scale);
+    return replace_with_attention(stack, call.query, call.key, std::move(output),
+                                  std::move(logsumexp));
+  }
+  call.seed = at::empty({}, at::kLong).random_(generator).item<std::int64_t>();
+  auto [output, logsumexp] = attend(call);
+  replace_with_attention(stack, call.query, call.key, std::move(output), std::move(logsumexp),
+                         call.seed);
+}
+
+// Arguments: grad_out, query, key, value, attn_bias, grad_input_mask, out, logsumexp, cum_seq_q,
+// cum_seq_k, max_q, max_k, dropout_p, is_causal, philox_seed, philox_offset, scale.
+void attention_backward(torch::jit::Stack& stack, const at::Generator& generator) {
+  if (stack.at(12).toDouble() != 0) return attention_backward_from_parts(stack, generator);
+  check_bias_needs_no_gradient(stack);
+  auto [query, key, value] = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+      stack.at(0).toTensor(), stack.at(1).toTensor(), stack.at(2).toTensor(),
+      stack.at(3).toTensor(), stack.at(6).toTensor(), stack.at(7).toTensor(), 0.0,
+      stack.at(13).toBool(), optional_tensor(stack.at(4)), stack.at(16).toOptional<double>());
+  replace(stack, std::move(query), std::move(key), std::move(value), /*attn_bias=*/at::Tensor());
+}
+
+// ---- root mean squares ----
+
+// Arguments: grad_out, input, normalized_shape, rstd, weight, output_mask. As CUDA's kernel: all in
+// the type in which the sums are made.
+void rms_norm_backward(torch::jit::Stack& stack, const at::Generator&) {
+  const at::Tensor input = stack.at(1).toTensor(), inverse = stack.at(3).toTensor();
+  const std::optional<at::Tensor> weight = optional_tensor(stack.at(4));
+  const std::int64_t outer =
+      input.dim() - static_cast<std::int64_t>(stack.at(2).toIntVector().size());
+  std::vector<std::int64_t> rows, columns;
+  for (std::int64_t i = 0; i < input.dim(); ++i) (i < outer ? rows : columns).push_back(i);
+  const auto wanted = bool_array<2>(stack.at(5));
+  const at::Tensor gradient = stack.at(0).toTensor().to(inverse.scalar_type());
+  const at::Tensor normalized = input.to(inverse.scalar_type()) * inverse;
+  at::Tensor input_gradient, weight_gradient;
+  if (wanted[0]) {
+    const at::Tensor scaled = weight ? gradient * *weight : gradient;
+    const at::Tensor share = (scaled * normalized).mean(columns, /*keepdim=*/true);
+    input_gradient = ((scaled - normalized * share) * inverse).to(input.scalar_type());
+  }
+  if (wanted[1] && weight) {
+    const at::Tensor products = gradient * normalized;
+    weight_gradient = (rows.empty() ? products : products.sum(rows)).to(weight->scalar_type());
+  }
+  replace(stack, std::move(input_gradient), std::move(weight_gradient));
 }
 
 // ---- cells of recurrent networks ----
@@ -249,6 +289,7 @@ constexpr auto kOnCpu = std::to_array<Substitution>({
     {"aten::_sparse_mm_reduce_impl_backward", sparse_mm_reduce_backward},
     {"aten::native_dropout", native_dropout},
     {"aten::histc", histc},
+    {"aten::_fused_rms_norm_backward", rms_norm_backward},
     {"aten::_thnn_fused_lstm_cell", lstm_cell},
     {"aten::_thnn_fused_lstm_cell_backward_impl", lstm_cell_backward},
     {"aten::_thnn_fused_gru_cell", gru_cell},
