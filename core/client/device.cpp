@@ -13,9 +13,16 @@ namespace torch_remote::client {
 namespace {
 
 Kernels kernels_of(const std::map<std::string, std::string>& description) {
-  if (description.contains("allocator")) return Kernels::kAccelerator;
+  const auto kernels = description.find("kernels");
+  const bool is_cuda = kernels != description.end() && kernels->second == "cuda";
+  if (is_cuda || description.contains("allocator")) return Kernels::kAccelerator;
   const auto device = description.find("device");
   return device != description.end() && device->second == "null" ? Kernels::kNone : Kernels::kCpu;
+}
+
+bool has_values_with(const std::map<std::string, std::string>& description) {
+  const auto values = description.find("values");
+  return values == description.end() || values->second != "none";
 }
 
 // PyTorch asks for devices by number from anywhere, so their table has to be global. It is never
@@ -87,6 +94,8 @@ Device::Device(int index, std::unique_ptr<session::Session> session, std::shared
       session_(std::move(session)),
       kernels_(kernels_of(session_->welcome().description)),
       emulates_gpu_(session_->welcome().description.contains("emulates")),
+      has_values_(kernels_ != Kernels::kNone &&
+                  has_values_with(session_->welcome().description)),
       plan_table_(session_->welcome().limits.plan_count_max),
       plans_(plan_table_.capacity()) {}
 

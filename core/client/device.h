@@ -53,6 +53,8 @@ class Device {
   Kernels kernels() const { return kernels_; }
   // Whether it stands for a GPU: then operators are to be those that the GPU would get.
   bool emulates_gpu() const { return emulates_gpu_; }
+  // Whether the executor computes, so that it can be asked what its kernels make of a call.
+  bool has_values() const { return has_values_; }
 
   // Of an emulated GPU; 0 where it is not known. To be set before the device is registered.
   std::uint64_t memory_size_bytes() const { return memory_size_bytes_; }
@@ -78,6 +80,7 @@ class Device {
   std::unique_ptr<session::Session> session_;
   Kernels kernels_;
   bool emulates_gpu_;
+  bool has_values_;
   std::uint64_t memory_size_bytes_ = 0;
   mutable std::mutex numbers_mutex_;
   protocol::Numbers accumulated_before_;

@@ -69,7 +69,7 @@ class Call {
     {
       const Session::Turn ended = std::move(first_turn);
     }
-    const bool learns = record_.learns_layouts() && device_->kernels() != Kernels::kNone;
+    const bool learns = record_.learns_layouts() && device_->has_values();
     const Plan plan =
         learns ? described_plan() : infer_plan(record_, arguments_, device_->kernels());
     if (!plan->resizes.empty()) {

@@ -245,6 +245,11 @@ void Session::set_observer(std::shared_ptr<SessionObserver> observer) {
   observer_ = std::move(observer);
 }
 
+std::shared_ptr<SessionObserver> Session::observer() {
+  const Lock lock(mutex_);
+  return observer_;
+}
+
 SessionStatistics Session::statistics() {
   const Lock lock(mutex_);
   SessionStatistics statistics = statistics_;

@@ -129,6 +129,7 @@ class Session {
 
   // At most once, before the first command.
   void set_observer(std::shared_ptr<SessionObserver> observer);
+  std::shared_ptr<SessionObserver> observer();  // null where none was set
   // Calls a function while the observer sees no command: what else it offers is not thread-safe.
   template <typename Function>
   decltype(auto) with_observer_at_rest(Function function) {

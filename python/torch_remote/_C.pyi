@@ -3,6 +3,7 @@
 """The client, in C++ (bindings.cpp)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -11,7 +12,16 @@ torch_version: str
 DEVICE_COUNT_MAX: int
 DEVICE_TYPE: int
 
-def emulate(gpu_type: str, num_threads: int, seed: int) -> int: ...
+def emulate(
+    gpu_types: list[str], num_threads: int, seed: int, values: str, records_out_of_memory: bool
+) -> int:
+    """The first type governs. values: "computed", or in a dry run "raise" or "zero", at a read."""
+
+def emulation(index: int) -> dict[str, Any]:
+    """What the models of a device say; torch_remote._emulation gives it types."""
+
+def mark_step(index: int) -> None: ...
+def is_emulated(index: int) -> bool: ...
 def null_device(seed: int) -> int: ...
 
 class RunningServer:

@@ -4,6 +4,7 @@
 
 import math
 import operator
+from collections.abc import Sequence
 
 #: Ten years: what an executor takes for its own limits.
 SECONDS_MAX = 10 * 365 * 86400
@@ -40,4 +41,11 @@ def text(name: str, value: str, example: str) -> str:
     """Checked. Raises TypeError, with the example."""
     if not isinstance(value, str):
         raise TypeError(f"{name} has to be a text such as {example!r}, not {value!r}")
+    return value
+
+
+def choice(name: str, value: str, allowed: Sequence[str]) -> str:
+    """Checked. Raises ValueError, with what is allowed."""
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it has to be {' or '.join(map(repr, allowed))}")
     return value

@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import torch
 
-from torch_remote._arguments import seconds, text, thread_count, whole_number
+from torch_remote._arguments import choice, seconds, text, thread_count, whole_number
 from torch_remote._gpus import GpuProperties, gpu_properties
 from torch_remote._keys import find_or_make_keys, read_secret_key
 from torch_remote._loading import ensure_loaded
@@ -37,7 +38,15 @@ class Statistics:
     allocated_bytes_peak: int
 
 
-def emulate(gpu_type: str, *, gpu_count: int = 1, num_threads: int | None = None) -> torch.device:
+def emulate(
+    gpu_type: str,
+    *,
+    gpu_count: int = 1,
+    num_threads: int | None = None,
+    dry_run: bool = False,
+    oom: Literal["raise", "record"] = "raise",
+    on_read: Literal["raise", "zero"] = "raise",
+) -> torch.device:
     """An emulated GPU in this process; the first, where there are several.
 
     Args:
@@ -45,9 +54,18 @@ def emulate(gpu_type: str, *, gpu_count: int = 1, num_threads: int | None = None
         gpu_count: how many: torch_remote.machine(device).devices has all of them.
         num_threads: threads within one operation; default: this thread's torch.get_num_threads().
             It changes the last bits of some results, as it does on CPU.
+        dry_run: nothing is computed, and no memory is taken for values: what a program allocates
+            and how long it would take is found out, for programs of any size.
+        oom: "raise" torch.OutOfMemoryError where the GPU's memory is used up, as CUDA does, or
+            "record" the first operation that doesn't fit and go on to the peak that the program
+            would need (:func:`torch_remote.emulation`).
+        on_read: what a dry run does where the program reads a value (`.item()`, `.cpu()`,
+            printing): "raise" RuntimeError with the line that reads it, or read "zero", so that a
+            program which logs its loss goes on. An operator whose result has a shape that depends
+            on values (nonzero, boolean masks) always raises NotImplementedError.
 
     Raises:
-        ValueError: unknown GPU type; the message names the nearest. Or more GPUs than there can
+        ValueError: unknown GPU type; the message names the nearest. Another word for oom or on_read. Or more GPUs than there can
             be devices, or more threads than this machine should have.
         RuntimeError: so many devices are in use that there is no place for these.
     """
@@ -55,10 +73,12 @@ def emulate(gpu_type: str, *, gpu_count: int = 1, num_threads: int | None = None
     gpu_type = text("gpu_type", gpu_type, "H100")
     threads = thread_count(torch.get_num_threads() if num_threads is None else num_threads)
     count = whole_number("gpu_count", gpu_count, 1, extension.DEVICE_COUNT_MAX)
+    choice("oom", oom, ("raise", "record"))
+    values = choice("on_read", on_read, ("raise", "zero")) if dry_run else "computed"
     try:
         with all_or_none() as made:
             for _ in range(count):
-                made.append(_made(extension.emulate(gpu_type, threads, torch.initial_seed())))
+                made.append(_made(extension.emulate([gpu_type], threads, torch.initial_seed(), values, oom == "record")))
             groups.join(made)
     except ConnectionError as error:
         raise ValueError(str(error)) from None

@@ -38,10 +38,12 @@
 #include "core/transport/channel.h"
 #include "core/transport/endpoint.h"
 #include "core/transport/keys.h"
+#include "emulator/dry_channel.h"
+#include "emulator/emulation.h"
 #include "emulator/gpu_model.h"
-#include "emulator/memory_observer.h"
 #include "emulator/random/cuda_random.h"
 #include "python/torch_remote/device_names.h"
+#include "python/torch_remote/emulated_devices.h"
 #include "python/torch_remote/interpreter.h"
 #include "python/torch_remote/time_bindings.h"
 
@@ -74,22 +76,12 @@ session::SessionOptions make_options(int index, std::uint32_t thread_count, doub
   return options;
 }
 
-// Where the executor says that it emulates a GPU, its memory is modelled here, in program order.
-void attach_memory_model(client::Device& device) {
-  const auto& description = device.session().welcome().description;
-  const auto emulates = description.find("emulates");
-  if (emulates == description.end()) return;
-  const GpuModel* model = find_gpu_model(emulates->second);
-  if (model == nullptr) return;
-  device.session().set_observer(
-      std::make_shared<MemoryObserver>(MemoryModel(*model, device.index())));
-  device.set_memory_size_bytes(model->total_memory_bytes);
-}
-
-std::unique_ptr<client::Device> make_device(int index, std::unique_ptr<session::Session> session,
-                                            std::shared_ptr<void> executor) {
+// Without an emulation the device gets one where its executor says that it emulates a GPU.
+std::unique_ptr<client::Device> make_device(
+    int index, std::unique_ptr<session::Session> session, std::shared_ptr<void> executor,
+    std::shared_ptr<emulator::Emulation> emulation = nullptr) {
   auto device = std::make_unique<client::Device>(index, std::move(session), std::move(executor));
-  attach_memory_model(*device);
+  attach_emulation(*device, std::move(emulation));
   return device;
 }
 
@@ -100,16 +92,25 @@ int add_device(std::unique_ptr<client::Device> device, std::uint64_t seed) {
   return index;
 }
 
-int add_in_process(executor::ExecutorFactory factory, std::uint32_t thread_count,
-                   std::uint64_t seed) {
-  const client::ReservedIndex index;
+std::unique_ptr<session::Session> make_session(int index,
+                                               std::unique_ptr<transport::Channel> channel,
+                                               std::uint64_t session_id,
+                                               std::uint32_t thread_count) {
+  return std::make_unique<session::Session>(std::move(channel), "this process", session_id,
+                                            make_options(index, thread_count, 60, 60));
+}
+
+std::unique_ptr<client::Device> make_in_process(
+    int index, executor::ExecutorFactory factory, std::uint32_t thread_count,
+    std::shared_ptr<emulator::Emulation> emulation = nullptr) {
   auto executor = std::make_shared<executor::InProcessExecutor>(std::move(factory));
   const std::uint64_t session_id = random_session_id();
-  auto session = std::make_unique<session::Session>(
+  auto session = make_session(
+      index,
       transport::connect_channel(executor->context(), executor::InProcessExecutor::endpoint(),
                                  session_id),
-      "this process", session_id, make_options(index.value(), thread_count, 60, 60));
-  return add_device(make_device(index.value(), std::move(session), std::move(executor)), seed);
+      session_id, thread_count);
+  return make_device(index, std::move(session), std::move(executor), std::move(emulation));
 }
 
 executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
@@ -121,12 +122,30 @@ executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
   return executor::libtorch_executor_factory(std::move(options));
 }
 
-int emulate(const std::string& gpu_type, std::uint32_t thread_count, std::uint64_t seed) {
-  return add_in_process(emulator_factory(gpu_type), thread_count, seed);
+// The first type governs. values is "computed", or in a dry run what becomes of a read: "raise" or
+// "zero".
+int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_count,
+            std::uint64_t seed, const std::string& values, bool records_out_of_memory) {
+  const client::ReservedIndex index;
+  const emulator::Values which = values == "computed" ? emulator::Values::kComputed
+                                 : values == "zero"   ? emulator::Values::kZerosAtRead
+                                                      : emulator::Values::kRaiseAtRead;
+  auto emulation = make_emulation(gpu_types, which, records_out_of_memory, index.value());
+  const std::string& governing = gpu_types.front();
+  if (which == emulator::Values::kComputed) {
+    return add_device(make_in_process(index.value(), emulator_factory(governing), thread_count,
+                                      std::move(emulation)),
+                      seed);
+  }
+  auto channel = emulator::make_dry_channel(dry_run_description(governing));
+  auto session = make_session(index.value(), std::move(channel), random_session_id(), thread_count);
+  return add_device(
+      make_device(index.value(), std::move(session), nullptr, std::move(emulation)), seed);
 }
 
 int null_device(std::uint64_t seed) {
-  return add_in_process(executor::null_executor_factory(), 0, seed);
+  const client::ReservedIndex index;
+  return add_device(make_in_process(index.value(), executor::null_executor_factory(), 0), seed);
 }
 
 // The executors above behind an endpoint, for clients that aren't ours.
@@ -344,7 +363,9 @@ PYBIND11_MODULE(_C, module) {
   module.attr("torch_version") = TORCH_VERSION;
   module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
   module.attr("DEVICE_TYPE") = static_cast<int>(c10::DeviceType::PrivateUse1);
-  module.def("emulate", &emulate, py::arg("gpu_type"), py::arg("num_threads"), py::arg("seed"));
+  module.def("emulate", &emulate, py::arg("gpu_types"), py::arg("num_threads"), py::arg("seed"),
+             py::arg("values"), py::arg("records_out_of_memory"));
+  define_emulation(module);
   module.def("null_device", &null_device, py::arg("seed"));
   py::class_<executor::RunningServer>(module, "RunningServer")
       .def_property_readonly("endpoint", &executor::RunningServer::endpoint)

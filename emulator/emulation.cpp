@@ -1,0 +1,150 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "emulator/emulation.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "core/session/errors.h"
+#include "emulator/allocator/allocator_statistics.h"
+#include "emulator/planned_operator.h"
+
+namespace torch_remote::emulator {
+namespace {
+
+using protocol::ErrorKind;
+
+// In the words of the session's front ends.
+template <typename Action>
+void with_session_errors(Action action) {
+  try {
+    action();
+  } catch (const OutOfMemory& error) {
+    throw session::OutOfMemory(error.what());
+  }
+}
+
+template <typename Entry>
+Entry& entry_of(std::vector<Entry>& entries, std::uint32_t number) {
+  if (number >= entries.size()) entries.resize(number + 1);
+  return entries[number];
+}
+
+}  // namespace
+
+Emulation::Emulation(std::vector<GpuModel> gpus, EmulationOptions options)
+    : values_(options.values), memory_(std::move(gpus), std::move(options.memory)) {}
+
+void Emulation::define_operator(std::uint32_t number, std::string_view name,
+                                std::string_view overload) {
+  Operator& defined = entry_of(operators_, number);
+  defined.name = name;
+  defined.overload = overload;
+}
+
+void Emulation::define_plan(const protocol::PlanDefinition& definition) {
+  const Operator& called = entry_of(operators_, definition.operator_number);
+  Plan& plan = entry_of(plans_, definition.plan);
+  if (plan.calls > 0) operators_[plan.operator_number].calls += plan.calls;
+  plan = {.operator_number = definition.operator_number,
+          .describes_outputs = definition.describes_outputs,
+          .scripts = memory_.scripts_of(
+              {.name = called.name, .overload = called.overload, .plan = definition})};
+}
+
+void Emulation::call(const session::ObservedCall& call) {
+  Plan& plan = plans_[call.plan];
+  if (plan.describes_outputs && values_ != Values::kComputed) refuse_values(plan, call.location);
+  with_session_errors([&] {
+    memory_.call(plan.scripts, call.outputs,
+                 {.operation = operators_[plan.operator_number].name,
+                  .number = operations_,
+                  .stream = call.stream,
+                  .location = call.location});
+  });
+  ++plan.calls;
+  ++operations_;
+}
+
+void Emulation::refuse_values(const Plan& plan, std::uint32_t location) const {
+  throw session::OperationError(
+      {.kind = ErrorKind::kNotImplemented,
+       .operator_name = operators_[plan.operator_number].full_name(),
+       .message = "a dry run has no values, and the shape of this operator's result depends on "
+                  "them. Run the program with values (dry_run=False), or give it another form: "
+                  "torch.where for a mask, a fixed number of elements for nonzero or unique"},
+      location);
+}
+
+void Emulation::allocate(const session::NewStorage& storage, std::uint32_t stream,
+                         std::uint32_t location) {
+  with_session_errors([&] {
+    memory_.allocate(storage, {.operation = "allocation",
+                               .number = operations_,
+                               .stream = stream,
+                               .location = location});
+  });
+}
+
+void Emulation::copy(const session::ObservedCopy& copy) {
+  if (copy.is_to_device || values_ != Values::kRaiseAtRead) return;
+  throw session::OperationError(
+      {.message = "the program reads a value, and a dry run has none: nothing is computed. "
+                  "emulate(..., on_read=\"zero\") lets every read give zeros instead"},
+      copy.location);
+}
+
+void Emulation::free(session::TensorId id, std::uint64_t /*size_bytes*/) noexcept {
+  memory_.free(id);
+}
+
+void Emulation::record_stream(session::TensorId id, std::uint32_t stream) {
+  memory_.record_stream(id, stream);
+}
+
+void Emulation::synchronize() { memory_.synchronize(); }
+
+std::optional<protocol::Numbers> Emulation::memory_statistics() {
+  const MemoryGroups::Usage usage = memory_.usage(0);
+  protocol::Numbers numbers;
+  for (auto& [name, value] : flat_statistics(*usage.statistics))
+    numbers.emplace(std::move(name), value);
+  numbers["free_bytes"] = static_cast<std::int64_t>(usage.free_bytes);
+  numbers["total_bytes"] = static_cast<std::int64_t>(usage.total_bytes);
+  return numbers;
+}
+
+void Emulation::reset_peak_memory() noexcept { memory_.reset_peak(); }
+void Emulation::reset_accumulated_memory() noexcept { memory_.reset_accumulated(); }
+void Emulation::empty_cache() noexcept { memory_.empty_cache(); }
+
+std::vector<GpuOutcome> Emulation::outcomes() const {
+  std::vector<GpuOutcome> outcomes;
+  for (GpuNumber gpu = 0; gpu < gpus().size(); ++gpu) {
+    const MemoryGroups::Usage usage = memory_.usage(gpu);
+    outcomes.push_back({.type = gpus()[gpu].type,
+                        .total_bytes = usage.total_bytes,
+                        .usable_bytes = usable_memory_bytes(gpus()[gpu]),
+                        .allocated_bytes_peak = usage.allocated_bytes_peak,
+                        .reserved_bytes_peak = usage.reserved_bytes_peak,
+                        .memory = usage.series->points()});
+    if (usage.shortfall != nullptr) outcomes.back().shortfall = *usage.shortfall;
+  }
+  return outcomes;
+}
+
+std::vector<OperatorCount> Emulation::operator_counts() const {
+  std::map<std::string, std::uint64_t> calls;
+  for (const Operator& one : operators_) {
+    if (one.calls > 0) calls[one.full_name()] += one.calls;
+  }
+  for (const Plan& plan : plans_) {
+    if (plan.calls > 0) calls[operators_[plan.operator_number].full_name()] += plan.calls;
+  }
+  std::vector<OperatorCount> counts;
+  for (const auto& [name, count] : calls) counts.push_back({.name = name, .calls = count});
+  return counts;
+}
+
+}  // namespace torch_remote::emulator

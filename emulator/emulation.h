@@ -1,0 +1,119 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// The observer of an emulated device. One program runs once; the models of its GPU, and of any
+// number of others, look on. The first GPU governs: what it refuses, the program sees. For the
+// others the first operation that doesn't fit is recorded, and they go on.
+//
+// What a plan costs on each GPU is worked out when the plan is defined; a call only adds up.
+//
+// An Emulation is guarded by its session's lock (session::SessionObserver); whoever else asks it
+// does so under Session::with_observer_at_rest().
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/protocol/replies.h"
+#include "core/session/observer.h"
+#include "emulator/gpu_model.h"
+#include "emulator/memory_groups.h"
+
+namespace torch_remote::emulator {
+
+// Where there are values, and what becomes of a program that reads one where there are none.
+enum class Values : std::uint8_t {
+  kComputed,      // by the executor
+  kRaiseAtRead,   // a dry run, in which reading is an error that names the program's line
+  kZerosAtRead,   // a dry run, in which everything reads as zeros
+};
+
+struct EmulationOptions {
+  Values values = Values::kComputed;
+  MemoryGroupOptions memory{};
+};
+
+// What one GPU's models say of the run so far. Sizes in bytes.
+struct GpuOutcome {
+  std::string_view type;
+  std::uint64_t total_bytes = 0;
+  std::uint64_t usable_bytes = 0;  // without the context
+  std::uint64_t allocated_bytes_peak = 0;
+  std::uint64_t reserved_bytes_peak = 0;
+  std::optional<Shortfall> shortfall{};
+  std::vector<MemorySeries::Point> memory{};
+};
+
+// How often the program called an operator, all its plans together.
+struct OperatorCount {
+  std::string name;  // "aten::mm", "aten::add.Tensor"
+  std::uint64_t calls = 0;
+};
+
+class Emulation final : public session::SessionObserver {
+ public:
+  // At least one GPU; what their texts view has to live as long as this.
+  explicit Emulation(std::vector<GpuModel> gpus, EmulationOptions options = {});
+
+  void define_operator(std::uint32_t number, std::string_view name,
+                       std::string_view overload) override;
+  void define_plan(const protocol::PlanDefinition& definition) override;
+
+  // These throw session::OutOfMemory with CUDA's text, and in a dry run session::OperationError for
+  // what needs values. Nothing has changed then.
+  void call(const session::ObservedCall& call) override;
+  void allocate(const session::NewStorage& storage, std::uint32_t stream,
+                std::uint32_t location) override;
+  void copy(const session::ObservedCopy& copy) override;
+
+  void free(session::TensorId id, std::uint64_t size_bytes) noexcept override;
+  void record_stream(session::TensorId id, std::uint32_t stream) override;
+  void synchronize() override;
+
+  std::optional<protocol::Numbers> memory_statistics() override;
+  void reset_peak_memory() noexcept override;
+  void reset_accumulated_memory() noexcept override;
+  void empty_cache() noexcept override;
+
+  // The program begins its next step.
+  void mark_step() { steps_.push_back(operations_); }
+
+  const std::vector<GpuModel>& gpus() const { return memory_.gpus(); }
+  std::vector<GpuOutcome> outcomes() const;
+  std::vector<OperatorCount> operator_counts() const;  // by name
+  std::uint64_t operations() const { return operations_; }
+  // How many operations there had been before each step.
+  const std::vector<std::uint64_t>& steps() const { return steps_; }
+  // The first GPU's, modelled by itself from then on.
+  CachingAllocator& allocator() { return memory_.governing_allocator(); }
+
+ private:
+  struct Plan {
+    std::uint32_t operator_number = 0;
+    bool describes_outputs = false;
+    std::uint64_t calls = 0;
+    PlanScripts scripts{};
+  };
+  struct Operator {
+    std::string name;
+    std::string overload;
+    std::uint64_t calls = 0;  // of plans that are no more
+
+    std::string full_name() const { return overload.empty() ? name : name + "." + overload; }
+  };
+
+  void refuse_values(const Plan& plan, std::uint32_t location) const;
+
+  Values values_;
+  MemoryGroups memory_;
+  std::vector<Operator> operators_;  // by number
+  std::vector<Plan> plans_;          // by number
+  std::uint64_t operations_ = 0;
+  std::vector<std::uint64_t> steps_;
+};
+
+}  // namespace torch_remote::emulator

@@ -1,0 +1,165 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+#include "python/torch_remote/emulated_devices.h"
+
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <optional>
+#include <pybind11/stl.h>
+#include <stdexcept>
+#include <string_view>
+#include <utility>
+
+#include "core/client/source_location.h"
+#include "core/session/session.h"
+#include "emulator/allocator/allocator_settings.h"
+#include "emulator/gpu_model.h"
+#include "emulator/workspace/library_settings.h"
+
+namespace py = pybind11;
+
+namespace torch_remote::python {
+namespace {
+
+using emulator::Emulation;
+
+std::optional<std::string_view> environment(std::string_view name) {
+  const char* value =
+      std::getenv(std::string(name).c_str());  // NOLINT(concurrency-mt-unsafe): Python's lock is held
+  return value == nullptr ? std::nullopt : std::optional<std::string_view>(value);
+}
+
+// The newer name comes first, as in PyTorch.
+emulator::AllocatorSettings allocator_settings() {
+  for (const char* name : {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}) {
+    if (const auto text = environment(name)) return emulator::parse_allocator_settings(*text);
+  }
+  return {};
+}
+
+std::shared_ptr<Emulation> emulation_of(int index) {
+  auto emulation =
+      std::dynamic_pointer_cast<Emulation>(client::device_at(index).session().observer());
+  if (!emulation) {
+    throw std::invalid_argument("remote:" + std::to_string(index) + " emulates no GPU");
+  }
+  return emulation;
+}
+
+// Calls a function of the emulation while the session's lock is held.
+template <typename Function>
+auto at_rest(int index, Function function) {
+  const std::shared_ptr<Emulation> emulation = emulation_of(index);
+  const py::gil_scoped_release released;
+  return client::device_at(index).session().with_observer_at_rest(
+      [&] { return function(*emulation); });
+}
+
+py::dict shortfall_of(const emulator::Shortfall& shortfall) {
+  py::dict row;
+  row["operation"] = shortfall.operation;
+  row["number"] = shortfall.number;
+  row["line"] = client::describe_source_location(shortfall.location);
+  row["requested_bytes"] = shortfall.report.requested_bytes;
+  row["allocated_bytes"] = shortfall.report.allocated_bytes;
+  row["free_bytes"] = shortfall.report.free_bytes;
+  row["total_bytes"] = shortfall.report.total_bytes;
+  return row;
+}
+
+py::dict row_of(const emulator::GpuOutcome& outcome) {
+  py::dict row;
+  row["type"] = std::string(outcome.type);
+  row["total_bytes"] = outcome.total_bytes;
+  row["usable_bytes"] = outcome.usable_bytes;
+  row["allocated_bytes_peak"] = outcome.allocated_bytes_peak;
+  row["reserved_bytes_peak"] = outcome.reserved_bytes_peak;
+  row["shortfall"] = outcome.shortfall ? py::object(shortfall_of(*outcome.shortfall)) : py::none();
+  py::list memory;
+  for (const auto& point : outcome.memory) {
+    memory.append(
+        py::make_tuple(point.first_operation, point.allocated_bytes, point.reserved_bytes));
+  }
+  row["memory"] = std::move(memory);
+  return row;
+}
+
+py::dict emulation(int index) {
+  struct Told {
+    std::vector<emulator::GpuOutcome> gpus;
+    std::vector<emulator::OperatorCount> operators;
+    std::vector<std::uint64_t> steps;
+    std::uint64_t operations;
+  };
+  const Told told = at_rest(index, [](const Emulation& one) {
+    return Told{.gpus = one.outcomes(),
+                .operators = one.operator_counts(),
+                .steps = one.steps(),
+                .operations = one.operations()};
+  });
+  py::list rows;
+  for (const emulator::GpuOutcome& outcome : told.gpus) rows.append(row_of(outcome));
+  py::dict operators;
+  for (const auto& count : told.operators) operators[py::str(count.name)] = count.calls;
+  py::dict result;
+  result["gpus"] = std::move(rows);
+  result["operators"] = std::move(operators);
+  result["steps"] = told.steps;
+  result["operations"] = told.operations;
+  return result;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> dry_run_description(const std::string& gpu_type) {
+  // Results have the dtypes that CUDA's kernels give them.
+  return {{"device", "dry run"},
+          {"kernels", "cuda"},
+          {"emulates", std::string(gpu_model(gpu_type).type)}};
+}
+
+std::shared_ptr<Emulation> make_emulation(const std::vector<std::string>& gpu_types,
+                                          emulator::Values values, bool records_out_of_memory,
+                                          int device_index) {
+  std::vector<GpuModel> gpus;
+  for (const std::string& type : gpu_types) gpus.push_back(gpu_model(type));
+  using emulator::OutOfMemoryPolicy;
+  return std::make_shared<Emulation>(
+      std::move(gpus),
+      emulator::EmulationOptions{
+          .values = values,
+          .memory = {.allocator = allocator_settings(),
+                     .libraries = emulator::library_settings(environment),
+                     .out_of_memory = records_out_of_memory ? OutOfMemoryPolicy::kRecord
+                                                            : OutOfMemoryPolicy::kRaise,
+                     .device_index = device_index}});
+}
+
+void attach_emulation(client::Device& device, std::shared_ptr<Emulation> emulation) {
+  if (!emulation) {
+    const auto& description = device.session().welcome().description;
+    const auto emulates = description.find("emulates");
+    if (emulates == description.end() || find_gpu_model(emulates->second) == nullptr) return;
+    emulation = make_emulation({emulates->second}, emulator::Values::kComputed,
+                               /*records_out_of_memory=*/false, device.index());
+  }
+  device.set_memory_size_bytes(emulation->gpus().front().total_memory_bytes);
+  device.session().set_observer(std::move(emulation));
+}
+
+void define_emulation(py::module_& module) {
+  module.def("emulation", &emulation, py::arg("index"));
+  module.def(
+      "mark_step", [](int index) { at_rest(index, [](Emulation& one) { one.mark_step(); }); },
+      py::arg("index"));
+  module.def(
+      "is_emulated",
+      [](int index) {
+        return !client::is_pending(index) &&
+               std::dynamic_pointer_cast<Emulation>(client::device_at(index).session().observer());
+      },
+      py::arg("index"));
+}
+
+}  // namespace torch_remote::python

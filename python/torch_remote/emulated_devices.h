@@ -1,0 +1,32 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// Puts the models of GPUs in front of a device, and tells Python what they say.
+#pragma once
+
+#include <memory>
+#include <pybind11/pybind11.h>
+#include <string>
+#include <vector>
+
+#include "core/client/device.h"
+#include "emulator/emulation.h"
+
+namespace torch_remote::python {
+
+// What a dry run's executor says of itself.
+std::map<std::string, std::string> dry_run_description(const std::string& gpu_type);
+
+// The models of GPUs as built in, the first of which governs. Their settings are those of the
+// environment. Throws std::invalid_argument for an unknown type and for malformed settings.
+std::shared_ptr<emulator::Emulation> make_emulation(const std::vector<std::string>& gpu_types,
+                                                    emulator::Values values,
+                                                    bool records_out_of_memory, int device_index);
+
+// Where the executor says that it emulates a GPU, and no emulation is given, it gets one.
+void attach_emulation(client::Device& device, std::shared_ptr<emulator::Emulation> emulation);
+
+// Adds functions to the module.
+void define_emulation(pybind11::module_& module);
+
+}  // namespace torch_remote::python
