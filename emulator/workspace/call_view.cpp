@@ -9,7 +9,7 @@
 #include "core/protocol/plan.h"
 #include "core/protocol/tensor_layout.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::Argument;
@@ -128,9 +128,18 @@ const TensorLayout* CallView::output(std::size_t number) const {
   return number < outputs_.size() ? outputs_[number] : nullptr;
 }
 
+const TensorLayout* CallView::result(std::size_t number) const {
+  if (!outputs_.empty()) return output(number);
+  for (const Argument& value : planned_->plan.arguments) {
+    if (value.kind != ArgumentKind::kTensor || value.access != protocol::Access::kWrite) continue;
+    if (number-- == 0) return &value.layout;
+  }
+  return nullptr;
+}
+
 std::uint64_t CallView::output_size_bytes(std::size_t number) const {
   const TensorLayout* layout = output(number);
   return layout == nullptr ? 0 : protocol::extent_size_bytes(*layout);
 }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

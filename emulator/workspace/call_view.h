@@ -14,7 +14,7 @@
 #include "core/protocol/plan.h"
 #include "emulator/planned_operator.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 
 // PyTorch's numbers of the data types that rules tell apart.
 inline constexpr protocol::DataType kInt32 = 3;
@@ -73,6 +73,8 @@ class CallView {
   std::uint32_t output_count() const { return static_cast<std::uint32_t>(outputs_.size()); }
   const protocol::TensorLayout* output(std::size_t number) const;
   std::uint64_t output_size_bytes(std::size_t number) const;
+  // An output, or the argument that is written in its place (out=). nullptr beyond the last.
+  const protocol::TensorLayout* result(std::size_t number) const;
   // The layouts of the outputs may be known to the executor alone.
   bool knows_outputs() const { return !planned_->plan.describes_outputs; }
 
@@ -83,4 +85,4 @@ class CallView {
   std::vector<const protocol::TensorLayout*> outputs_;
 };
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

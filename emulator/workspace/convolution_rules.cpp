@@ -20,7 +20,7 @@
 #include "emulator/workspace/memory_script.h"
 #include "emulator/workspace/reduction_staging.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::TensorLayout;
@@ -61,24 +61,30 @@ bool is_depthwise(const Convolution& convolution) {
   return convolution.groups > 1 && convolution.groups == convolution.input->sizes[1];
 }
 
-// The tensor as kernels read it: half types with four channels at least.
-std::uint64_t copy_bytes(const TensorLayout& tensor) {
-  const std::uint64_t bytes = size_bytes(tensor);
+// Which of the three products of a convolution.
+enum class Product : std::uint8_t { kOutput, kInputGradient, kWeightGradient };
+
+// The tensor as kernels read it: half types with four channels at least, for gradients of inputs
+// eight.
+std::uint64_t copy_bytes(const TensorLayout& tensor, Product product) {
   const auto channels = static_cast<std::uint64_t>(tensor.sizes[1]);
-  const std::uint64_t multiple = is_half(tensor.dtype) ? 4 : 1;
-  return bytes / channels * round_up(channels, multiple);
+  const std::uint64_t multiple =
+      !is_half(tensor.dtype) ? 1 : (product == Product::kInputGradient ? 8 : 4);
+  return size_bytes(tensor) / channels * round_up(channels, multiple);
 }
 
 // Copies of tensors whose layout or number of channels doesn't suit the kernels.
-std::uint64_t copies_bytes(const Convolution& convolution) {
+std::uint64_t copies_bytes(const Convolution& convolution, Product product) {
   const std::uint64_t element_bytes = protocol::data_type_size_bytes(convolution.input->dtype);
   const auto channels = static_cast<std::uint64_t>(convolution.input->sizes[1]);
   const bool is_aligned = channels * element_bytes % kAlignmentBytes == 0;
   const bool is_last = is_channels_last_call(convolution);
   if (is_last && is_aligned) return 0;
-  std::uint64_t bytes = copy_bytes(*convolution.input);
-  if (!convolution.is_pointwise) bytes += copy_bytes(*convolution.weight);
-  if (!is_last) bytes += size_bytes(*convolution.result);
+  std::uint64_t bytes = copy_bytes(*convolution.input, product);
+  if (!convolution.is_pointwise) bytes += copy_bytes(*convolution.weight, product);
+  const bool is_full_float = !is_half(convolution.input->dtype);
+  if (!is_last || (is_full_float && product != Product::kOutput))
+    bytes += size_bytes(*convolution.result);
   return bytes + kAlignmentBytes;
 }
 
@@ -117,37 +123,43 @@ class LaidOut {
 std::uint64_t forward_workspace_bytes(const RuleContext& context, const Convolution& convolution) {
   if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
   if (convolution.is_patchwise) return 0;
-  return copies_bytes(convolution) + kCountersBytes;
+  return copies_bytes(convolution, Product::kOutput) + kCountersBytes;
 }
 
 std::uint64_t input_gradient_workspace_bytes(const RuleContext& context,
                                              const Convolution& convolution) {
   if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
   if (convolution.is_pointwise || convolution.is_patchwise) return 0;
-  return copies_bytes(convolution) + kCountersBytes;
+  return copies_bytes(convolution, Product::kInputGradient) + kCountersBytes;
 }
 
 // The weight's gradient is a product of [channels out, pixels] and [pixels, channels in * kernel].
-// Where its tiles are too few for the multiprocessors, the pixels are cut into parts; half types
-// leave two multiprocessors to a tile. A bit more than one tile each is shared out as well.
-std::uint64_t parts_bytes(const TensorLayout& weight, const GpuModel& gpu) {
+// Where its tiles are too few for the multiprocessors, the pixels are cut into parts, of which each
+// is a weight; half types leave two multiprocessors to a tile. About one tile for each is shared
+// out so that all end together, which leaves unfinished tiles.
+std::uint64_t parts_bytes(const Convolution& convolution, const GpuModel& gpu) {
+  const TensorLayout& weight = *convolution.weight;
   const auto rows = static_cast<std::uint64_t>(weight.sizes[0]);
   const std::uint64_t columns = element_count(weight) / rows;
   const std::uint64_t tiles = divide_up(rows, kTileRows) * divide_up(columns, kTileRows);
   const auto multiprocessors = static_cast<std::uint64_t>(gpu.multiprocessor_count);
-  const std::uint64_t shared_bytes = multiprocessors * kTileBytes;
   const bool is_narrow = is_half(weight.dtype);
-  if (!is_narrow && tiles >= multiprocessors) return tiles < 2 * multiprocessors ? shared_bytes : 0;
-  const std::uint64_t parts = std::min(kPartsMax, multiprocessors / (tiles * (is_narrow ? 2 : 1)));
-  return parts <= 1 ? 0 : std::min(parts * element_count(weight) * kFloatBytes, shared_bytes);
+  if (tiles >= multiprocessors)
+    return !is_narrow && tiles < multiprocessors * 3 / 2 ? multiprocessors * kTileBytes : 0;
+  if (tiles >= multiprocessors / 2)
+    return convolution.is_pointwise ? 0 : multiprocessors / 2 * kTileBytes;
+  const std::uint64_t parts_max = convolution.is_pointwise ? multiprocessors : kPartsMax;
+  const std::uint64_t parts = std::min(parts_max, multiprocessors / (tiles * (is_narrow ? 2 : 1)));
+  if (parts <= 1) return 0;
+  return std::min(parts * element_count(weight) * kFloatBytes, multiprocessors * kTileBytes);
 }
 
 std::uint64_t weight_gradient_workspace_bytes(const RuleContext& context,
                                               const Convolution& convolution) {
   if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
-  const std::uint64_t bytes = kCountersBytes + parts_bytes(*convolution.weight, context.gpu);
+  const std::uint64_t bytes = kCountersBytes + parts_bytes(convolution, context.gpu);
   if (convolution.is_pointwise && !convolution.is_strided) return bytes;
-  return bytes + copies_bytes(convolution);
+  return bytes + copies_bytes(convolution, Product::kWeightGradient);
 }
 
 bool is_supported(const Convolution& convolution) {
@@ -237,4 +249,4 @@ constexpr std::array kRules = std::to_array<NamedRule>({
 
 std::span<const NamedRule> convolution_rules() { return kRules; }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

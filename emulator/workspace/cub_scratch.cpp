@@ -7,7 +7,7 @@
 #include "emulator/gpu_model.h"
 #include "emulator/workspace/call_view.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 constexpr std::uint64_t kAlignment = 256;
@@ -69,4 +69,4 @@ std::uint64_t device_reduce_bytes(std::uint64_t item_count, std::uint64_t item_s
   return whole(round_up(partials * item_size_bytes, kAlignment));
 }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -15,7 +15,7 @@
 
 #include "emulator/gpu_model.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 
 // A radix sort of `item_count` keys, with values of value_size_bytes (0: keys alone), over
 // digit_bytes of the key (0: all). Onesweep for four bytes of key and more: a second buffer of each
@@ -40,4 +40,4 @@ std::uint64_t scan_by_key_bytes(std::uint64_t item_count);
 std::uint64_t device_reduce_bytes(std::uint64_t item_count, std::uint64_t item_size_bytes,
                                   const GpuModel& gpu);
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

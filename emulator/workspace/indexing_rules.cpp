@@ -14,7 +14,7 @@
 #include "emulator/workspace/memory_rules.h"
 #include "emulator/workspace/memory_script.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::TensorLayout;
@@ -22,16 +22,32 @@ using protocol::TensorLayout;
 constexpr std::uint64_t kIndexBytes = 8;
 constexpr std::uint64_t kCountBytes = 4;
 
-// The count, and the places of what isn't zero. The result comes when the count is known.
-void nonzero(const RuleContext& context, ScriptWriter& script) {
-  const TensorLayout* input = context.call.tensor(0);
-  if (input == nullptr) return;
-  const std::uint64_t items = element_count(*input);
+// The count, and the places of what isn't zero. The places come when the count is known.
+void places_of(const TensorLayout& input, const RuleContext& context, ScriptWriter& script) {
+  const std::uint64_t items = element_count(input);
   if (items == 0) return;
   const std::uint32_t count = script.allocate(kCountBytes);
   script.scratch(device_reduce_bytes(items, kCountBytes, context.gpu));
   script.scratch(scan_bytes(items, kSelectTileItems));
   script.free(count);
+}
+
+void nonzero(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* input = context.call.tensor(0);
+  if (input != nullptr) places_of(*input, context, script);
+}
+
+// A mask becomes the places where it holds.
+template <std::size_t kMask>
+void nonzero_of_mask(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* mask = context.call.tensor(kMask);
+  if (mask != nullptr) places_of(*mask, context, script);
+}
+
+void index(const RuleContext& context, ScriptWriter& script) {
+  for (const TensorLayout* index : context.call.tensors(1)) {
+    if (index->dtype == kBool) places_of(*index, context, script);
+  }
 }
 
 // Bits that hold a row's number, in whole bytes: what a sort by rows looks at.
@@ -43,7 +59,6 @@ std::uint64_t digit_bytes_of(std::uint64_t rows) {
 
 // index_put(self, indices, values, accumulate): with accumulate the indices are sorted, so that
 // equal ones are added up by one block.
-template <bool kIsInPlace>
 void index_put(const RuleContext& context, ScriptWriter& script) {
   script.outputs();
   const TensorLayout* self = context.call.tensor(0);
@@ -124,9 +139,11 @@ void embedding_backward(const RuleContext& context, ScriptWriter& script) {
 
 constexpr std::array kRules = std::to_array<NamedRule>({
     {"nonzero", nonzero},
-    {"index_put", index_put<false>},
-    {"index_put_", index_put<true>},
-    {"_index_put_impl_", index_put<true>},
+    {"masked_select", nonzero_of_mask<1>},
+    {"index.Tensor", index},
+    {"index_put", index_put},
+    {"index_put_", index_put},
+    {"_index_put_impl_", index_put},
     {"embedding_dense_backward", embedding_backward},
 });
 
@@ -134,4 +151,4 @@ constexpr std::array kRules = std::to_array<NamedRule>({
 
 std::span<const NamedRule> indexing_rules() { return kRules; }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

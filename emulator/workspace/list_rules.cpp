@@ -13,7 +13,7 @@
 #include "emulator/workspace/memory_rules.h"
 #include "emulator/workspace/memory_script.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::TensorLayout;
@@ -41,4 +41,4 @@ constexpr std::array kRules = std::to_array<NamedRule>({
 
 std::span<const NamedRule> list_rules() { return kRules; }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -15,7 +15,7 @@
 #include "emulator/workspace/library_settings.h"
 #include "emulator/workspace/memory_script.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 
 struct RuleContext {
   const CallView& call;
@@ -40,4 +40,4 @@ std::span<const NamedRule> normalization_rules();   // layer, group and batch no
 std::span<const NamedRule> linear_algebra_rules();  // cuSOLVER, cuFFT
 std::span<const NamedRule> list_rules();            // operators on lists of tensors
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

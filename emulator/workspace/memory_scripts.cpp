@@ -18,14 +18,19 @@
 namespace torch_remote::emulator {
 namespace {
 
+using workspace::CallView;
+using workspace::MemoryRule;
+using workspace::NamedRule;
 using Rules = std::unordered_map<std::string_view, MemoryRule>;
 
 const Rules& all_rules() {
   static const Rules rules = [] {
     Rules all;
     for (const auto family :
-         {matrix_rules(), reduction_rules(), sorting_rules(), indexing_rules(), attention_rules(),
-          convolution_rules(), normalization_rules(), linear_algebra_rules(), list_rules()}) {
+         {workspace::matrix_rules(), workspace::reduction_rules(), workspace::sorting_rules(),
+          workspace::indexing_rules(), workspace::attention_rules(), workspace::convolution_rules(),
+          workspace::normalization_rules(), workspace::linear_algebra_rules(),
+          workspace::list_rules()}) {
       for (const NamedRule& named : family) all.emplace(named.name, named.rule);
     }
     return all;

@@ -24,7 +24,7 @@
 #include "emulator/workspace/plan_for_test.h"
 #include "emulator/workspace/reduction_staging.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using testing::ElementsAre;
@@ -369,4 +369,4 @@ TEST(Rules, TakeCallsWithoutTheirArguments) {
 }
 
 }  // namespace
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -12,7 +12,7 @@
 #include "emulator/workspace/memory_rules.h"
 #include "emulator/workspace/memory_script.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::TensorLayout;
@@ -123,4 +123,4 @@ constexpr std::array kRules = std::to_array<NamedRule>({
 
 std::span<const NamedRule> normalization_rules() { return kRules; }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -15,7 +15,7 @@
 #include "emulator/workspace/call_view.h"
 #include "emulator/workspace/memory_scripts.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 
 inline protocol::TensorLayout contiguous(std::vector<std::int64_t> sizes,
                                          protocol::DataType dtype = kFloat32) {
@@ -108,4 +108,4 @@ class TestCall {
   protocol::PlanDefinition plan_;
 };
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

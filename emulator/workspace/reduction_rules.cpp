@@ -15,7 +15,7 @@
 #include "emulator/workspace/memory_script.h"
 #include "emulator/workspace/reduction_staging.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::TensorLayout;
@@ -38,7 +38,7 @@ void stage(const RuleContext& context, const TensorLayout& layout,
 
 std::uint64_t accumulator_bytes(const RuleContext& context, const TensorLayout& layout) {
   // Integers and booleans are added up as what comes out, int64 mostly.
-  const TensorLayout* output = context.call.output(0);
+  const TensorLayout* output = context.call.result(0);
   if (is_floating(layout.dtype) || is_complex(layout.dtype) || output == nullptr)
     return accumulation_size_bytes(layout.dtype);
   return protocol::data_type_size_bytes(output->dtype);
@@ -108,7 +108,7 @@ void variance(const RuleContext& context, ScriptWriter& script) {
 // the exponentials of the differences, and their sum.
 void log_sum_exp(const RuleContext& context, ScriptWriter& script) {
   const TensorLayout* input = context.call.tensor(0);
-  const TensorLayout* output = context.call.output(0);
+  const TensorLayout* output = context.call.result(0);
   if (input == nullptr || output == nullptr) return;
   const std::vector<std::int64_t> dimensions = context.call.integers(1);
   const std::uint64_t maxima_bytes = size_bytes(*output);
@@ -124,6 +124,20 @@ void log_sum_exp(const RuleContext& context, ScriptWriter& script) {
   stage(context, *input, dimensions, reduction, script);
   script.free(exponentials);
   script.free(maxima);
+}
+
+// mse_loss(self, target, reduction) and its like: the result is first made for the losses of the
+// elements and keeps their memory, and the losses are made beside it (ATen/native/BinaryOps.cpp and
+// PointwiseOps.cpp, their meta functions).
+void loss_of_elements(const RuleContext& context, ScriptWriter& script) {
+  constexpr std::int64_t kNoReduction = 0, kMean = 1;
+  const TensorLayout* input = context.call.tensor(0);
+  if (input == nullptr || context.call.integer(2, kMean) == kNoReduction) return;
+  script.sized_output(0, size_bytes(*input));
+  const std::uint32_t losses = script.allocate(size_bytes(*input));
+  stage(context, *input, {}, {.accumulator_size_bytes = accumulation_size_bytes(input->dtype)},
+        script);
+  script.free(losses);
 }
 
 constexpr std::array kRules = std::to_array<NamedRule>({
@@ -156,10 +170,12 @@ constexpr std::array kRules = std::to_array<NamedRule>({
     {"var_mean.correction", variance},
     {"std_mean.correction", variance},
     {"logsumexp", log_sum_exp},
+    {"mse_loss", loss_of_elements},
+    {"smooth_l1_loss", loss_of_elements},
 });
 
 }  // namespace
 
 std::span<const NamedRule> reduction_rules() { return kRules; }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -14,7 +14,7 @@
 #include "emulator/gpu_model.h"
 #include "emulator/workspace/call_view.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 constexpr std::uint64_t kBlockThreads = 512;
@@ -144,4 +144,4 @@ ReductionStaging reduction_staging(const protocol::TensorLayout& layout,
           sizeof(std::int32_t) * grid};
 }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -11,7 +11,7 @@
 #include "core/protocol/tensor_layout.h"
 #include "emulator/gpu_model.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 
 struct ReductionStaging {
   std::uint64_t parts_bytes = 0;
@@ -31,4 +31,4 @@ ReductionStaging reduction_staging(const protocol::TensorLayout& layout,
                                    std::span<const std::int64_t> dimensions,
                                    const Reduction& reduction, const GpuModel& gpu);
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace

@@ -18,13 +18,14 @@
 #include "emulator/workspace/memory_script.h"
 #include "emulator/workspace/reduction_staging.h"
 
-namespace torch_remote::emulator {
+namespace torch_remote::emulator::workspace {
 namespace {
 
 using protocol::TensorLayout;
 
 constexpr std::uint64_t kIndexBytes = 8;
 constexpr std::uint64_t kInt32Bytes = 4;
+constexpr std::uint64_t kPairBytes = 16;  // a value with its index
 // Rows up to this length are sorted in place, by a block each.
 constexpr std::uint64_t kSmallSortItems = 4096;
 // Fewer rows than this are sorted as one, with their row as a second key.
@@ -61,12 +62,10 @@ void sort_rows_as_one(const Rows& rows, ScriptWriter& script) {
   constexpr std::uint64_t kPlaceBytes = 8;
   const std::uint32_t places = script.allocate(rows.items() * kPlaceBytes);
   const std::uint32_t sorted_places = script.allocate(rows.items() * kPlaceBytes);
-  const std::uint32_t more_places = script.allocate(rows.items() * kPlaceBytes);
   const std::uint32_t keys = script.allocate(rows.items() * rows.item_size_bytes);
   script.scratch(radix_sort_bytes(rows.items(), rows.item_size_bytes, kPlaceBytes));
   script.free(keys);
   script.scratch(radix_sort_bytes(rows.items(), kPlaceBytes, 0, /*digit_bytes=*/1));
-  script.free(more_places);
   script.free(sorted_places);
   script.free(places);
 }
@@ -82,7 +81,7 @@ void sort_rows(const Rows& rows, ScriptWriter& script) {
   if (rows.items() == 0) return;
   if (rows.length <= kSmallSortItems) {
     // The numbers of the places, spread over the indices.
-    script.scratch(rows.count == 1 ? rows.length * kIndexBytes : 0);
+    script.scratch(rows.length * kIndexBytes);
   } else if (rows.count == 1) {
     sort_one_row(rows, script);
   } else {
@@ -183,7 +182,7 @@ void median(const RuleContext& context, ScriptWriter& script) {
 // cumsum(self, dim) and its like: only a tensor of one row is scanned by CUB.
 void scan(const RuleContext& context, ScriptWriter& script) {
   const TensorLayout* input = context.call.tensor(0);
-  const TensorLayout* output = context.call.output(0);
+  const TensorLayout* output = context.call.result(0);
   script.outputs();
   if (input == nullptr || output == nullptr) return;
   const std::uint64_t items = element_count(*input);
@@ -199,9 +198,18 @@ void scan(const RuleContext& context, ScriptWriter& script) {
   }
 }
 
+void stage_all(const RuleContext& context, const TensorLayout& layout,
+               std::uint64_t accumulator_size_bytes, ScriptWriter& script) {
+  const ReductionStaging staging = reduction_staging(
+      layout, {}, {.accumulator_size_bytes = accumulator_size_bytes}, context.gpu);
+  const std::uint32_t parts = script.allocate(staging.parts_bytes);
+  script.scratch(staging.semaphores_bytes);
+  script.free(parts);
+}
+
 // A random key for each number, of so many bits that equal ones are rare, and a sort by them.
 void random_permutation(const RuleContext& context, ScriptWriter& script) {
-  const TensorLayout* output = context.call.output(0);
+  const TensorLayout* output = context.call.result(0);
   script.outputs();
   if (output == nullptr) return;
   const std::uint64_t count = element_count(*output);
@@ -221,13 +229,31 @@ void random_permutation(const RuleContext& context, ScriptWriter& script) {
   script.free(numbers);
 }
 
-void stage_all(const RuleContext& context, const TensorLayout& layout, ScriptWriter& script) {
-  const ReductionStaging staging = reduction_staging(
-      layout, {}, {.accumulator_size_bytes = protocol::data_type_size_bytes(layout.dtype)},
-      context.gpu);
-  const std::uint32_t parts = script.allocate(staging.parts_bytes);
-  script.scratch(staging.semaphores_bytes);
-  script.free(parts);
+// One number of the whole tensor, for a check on the host.
+std::uint32_t number_of_all(const RuleContext& context, const TensorLayout& layout,
+                            ScriptWriter& script) {
+  const std::uint64_t item_bytes = protocol::data_type_size_bytes(layout.dtype);
+  const std::uint32_t number = script.allocate(item_bytes);
+  stage_all(context, layout, item_bytes, script);
+  return number;
+}
+
+void least_and_greatest(const RuleContext& context, const TensorLayout& layout,
+                        ScriptWriter& script) {
+  for (int i = 0; i < 2; ++i) script.free(number_of_all(context, layout, script));
+}
+
+// histc(self, bins, min, max): without bounds those of the values.
+void histogram(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* input = context.call.tensor(0);
+  script.outputs();
+  if (input != nullptr && element_count(*input) != 0) least_and_greatest(context, *input, script);
+}
+
+// bincount(self, weights, minlength): how many there are is known on the host first.
+void count_integers(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* input = context.call.tensor(0);
+  if (input != nullptr && element_count(*input) != 0) least_and_greatest(context, *input, script);
 }
 
 // multinomial(self, num_samples, replacement): one sample is the largest of the probabilities over
@@ -248,22 +274,78 @@ void multinomial(const RuleContext& context, ScriptWriter& script) {
     return;
   }
   // Checked first: all are finite and none is negative, and each row has some chance.
-  const std::uint64_t item_bytes = protocol::data_type_size_bytes(input->dtype);
-  const std::uint32_t largest = script.allocate(item_bytes);
-  stage_all(context, *input, script);
+  const std::uint32_t largest = number_of_all(context, *input, script);
   const std::uint32_t is_finite = script.allocate(1);
-  const std::uint32_t smallest = script.allocate(item_bytes);
-  stage_all(context, *input, script);
+  const std::uint32_t smallest = number_of_all(context, *input, script);
   const std::uint32_t is_positive = script.allocate(1);
   const std::uint32_t is_valid = script.allocate(1);
   script.free(is_positive);
   script.free(smallest);
   script.free(is_finite);
   script.free(largest);
+  const std::uint64_t rows =
+      input->sizes.size() == 2 ? static_cast<std::uint64_t>(input->sizes[0]) : 1;
+  const std::uint32_t sums = script.allocate(rows * protocol::data_type_size_bytes(input->dtype));
+  if (rows == 1) stage_all(context, *input, protocol::data_type_size_bytes(input->dtype), script);
+  const std::uint32_t are_zero = script.allocate(rows);
+  script.free(sums);
+  const std::uint32_t has_zero = script.allocate(1);
+  script.free(are_zero);
   const std::uint32_t quotients = script.allocate(bytes);
-  stage_all(context, *input, script);
+  if (rows == 1) stage_all(context, *input, kPairBytes, script);
   script.free(quotients);
+  script.free(has_zero);
   script.free(is_valid);
+}
+
+// _unique2(self, sorted, return_inverse, return_counts): the sorted values, where equal ones begin,
+// and the result with room for all.
+void unique(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* input = context.call.tensor(0);
+  if (input == nullptr) return;
+  const std::uint64_t count = element_count(*input);
+  if (count == 0) return;
+  const std::uint64_t key_bytes = protocol::data_type_size_bytes(input->dtype);
+  const std::uint64_t bytes = size_bytes(*input), index_bytes = count * kIndexBytes;
+  const bool has_inverse = context.call.boolean(2, false);
+  const bool has_counts = context.call.boolean(3, false);
+  const std::uint32_t sorted = script.allocate(bytes);
+  std::uint32_t inverse = 0, order = 0;
+  if (has_inverse) {
+    order = script.allocate(index_bytes);
+    const std::uint32_t numbers = script.allocate(index_bytes);
+    script.scratch(radix_sort_bytes(count, key_bytes, kIndexBytes));
+    script.free(numbers);
+    inverse = script.allocate(index_bytes);
+    const std::uint32_t begins = script.allocate(index_bytes);
+    const std::uint32_t segments = script.allocate(index_bytes);
+    script.scratch(scan_bytes(count, kScanOfFlagsTileItems));
+    script.free(segments);
+    script.free(begins);
+  } else {
+    script.scratch(radix_sort_bytes(count, key_bytes, 0));
+  }
+  const std::uint32_t values = script.allocate(bytes);
+  const std::uint32_t value_count = script.allocate(kIndexBytes);
+  const std::uint32_t counts = script.allocate(has_counts ? index_bytes : 0);
+  script.scratch(scan_bytes(count, has_counts ? kRunLengthTileItems : kSelectTileItems));
+  script.free(value_count);
+  if (has_inverse) script.free(order);
+  script.free(sorted);
+  // The results, of which the session tells when their sizes are known.
+  script.free(counts);
+  script.free(values);
+  if (has_inverse) script.free(inverse);
+}
+
+void unique_neighbours(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* input = context.call.tensor(0);
+  if (input == nullptr || element_count(*input) == 0) return;
+  const std::uint32_t values = script.allocate(size_bytes(*input));
+  const std::uint32_t value_count = script.allocate(kIndexBytes);
+  script.scratch(scan_bytes(element_count(*input), kSelectTileItems));
+  script.free(value_count);
+  script.free(values);
 }
 
 constexpr std::array kRules = std::to_array<NamedRule>({
@@ -277,8 +359,14 @@ constexpr std::array kRules = std::to_array<NamedRule>({
     {"cumsum", scan},
     {"cumprod", scan},
     {"logcumsumexp", scan},
+    {"_logcumsumexp", scan},
+    {"_cumsum", scan},
     {"randperm", random_permutation},
-    {"randperm.generator", random_permutation},
+    {"histc", histogram},
+    {"bincount", count_integers},
+    {"_unique2", unique},
+    {"_unique", unique},
+    {"unique_consecutive", unique_neighbours},
     {"multinomial", multinomial},
 });
 
@@ -286,4 +374,4 @@ constexpr std::array kRules = std::to_array<NamedRule>({
 
 std::span<const NamedRule> sorting_rules() { return kRules; }
 
-}  // namespace torch_remote::emulator
+}  // namespace torch_remote::emulator::workspace
