@@ -3,7 +3,6 @@
 """Operators of two operands, one of which is a Python number: they have kernels and overloads of their own."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,14 +24,13 @@ def takes_numbers(info: Any) -> bool:
 def check_numbers(info: Any, dtype: torch.dtype, recorder: Recorder) -> None:
     """A number on the right, on the left, and on the right of the variant that writes into its first argument."""
     made = sources.samples(info, dtype, recorder.seed, requires_grad=False)
-    both = (one for one in made if isinstance(one.positional[1], torch.Tensor))
-    both, for_order = itertools.tee(both)
-    wide = (one for one in for_order if _dimensions_of_first(one) > 1)
-    for sample in itertools.islice(wide, 1):
+    both = [one for one in made if isinstance(one.positional[1], torch.Tensor)]
+    wide = [one for one in both if _dimensions_of_first(one) > 1]
+    for sample in wide[:1]:
         changed = _transposed(sample, _numbers(dtype)[0])
         with recorder.sample(f"a number beside a transposed tensor: {changed.label()}"):
             Pair(info, changed, recorder).compare(info.op)
-    for sample in itertools.islice(both, _SAMPLES):
+    for sample in both[:_SAMPLES]:
         for what, call, changed in _calls(info, sample, dtype):
             with recorder.sample(f"{what}: {changed.label()}"):
                 Pair(info, changed, recorder).compare(call)

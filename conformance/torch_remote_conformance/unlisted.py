@@ -36,7 +36,8 @@ def _aligned(x: torch.Tensor) -> torch.Tensor:
     targets = torch.tensor([[1, 2, 2, 4]], device=x.device)
     lengths = torch.tensor([steps], device=x.device), torch.tensor([4], device=x.device)
     # torch.nn.functional.ctc_loss reads the lengths where this kernel takes them.
-    return torch.ops.aten._ctc_loss.Tensor(rows, targets, *lengths)[0]
+    loss: torch.Tensor = torch.ops.aten._ctc_loss.Tensor(rows, targets, *lengths)[0]
+    return loss
 
 
 #: Two numbers each: the first and the second call's.
