@@ -65,6 +65,14 @@ class CachingAllocator {
   // As torch.cuda.memory._set_allocator_settings().
   void set_settings(const AllocatorSettings& settings);
 
+  // Goes on as the allocator of another GPU, where something else uses outside_bytes more. Nothing
+  // so far may have depended on the size of the device: no request was refused, and the settings
+  // name no fraction of it.
+  void become(std::uint64_t total_bytes, std::uint64_t outside_bytes, OutOfMemoryPolicy policy) {
+    device_.become(total_bytes, outside_bytes);
+    policy_ = policy;
+  }
+
   const AllocatorSettings& settings() const { return settings_; }
   const AllocatorStatistics& statistics() const { return statistics_; }
   void reset_peak() { statistics_.reset_peak(); }

@@ -32,6 +32,11 @@ class DeviceMemory {
   bool map(std::uint64_t size_bytes);
   void unmap(std::uint64_t size_bytes);
 
+  // The same memory on another GPU, where something else uses outside_bytes more.
+  void become(std::uint64_t total_bytes, std::uint64_t outside_bytes) {
+    total_bytes_ = total_bytes;
+    used_bytes_ += outside_bytes;
+  }
   // From now on nothing is refused: what a program would need is being found out.
   void become_unlimited() { is_unlimited_ = true; }
   bool is_unlimited() const { return is_unlimited_; }
