@@ -34,7 +34,7 @@ def install(patches: Patches, indices: list[int]) -> None:
         patches.set(torch.Tensor, name, taking_device_first(before[name], place=1))
     patches.set(torch.Tensor, "cuda", _cuda)
     _allow_in_lazy_modules(patches, before)
-    patches.set(torch.Tensor, "is_cuda", property(lambda tensor: is_remote(tensor.device)))
+    patches.set(torch.Tensor, "is_cuda", property(lambda tensor: tensor.device.type == "cuda"))
     patches.set(torch.Tensor, "is_remote", property(lambda tensor: is_remote(tensor.device)))
     patches.set(torch.Tensor, "__cuda_array_interface__", property(_refuse_address))
     if indices != list(range(len(indices))):  # else they are CUDA's numbers as they are

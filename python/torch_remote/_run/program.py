@@ -5,7 +5,6 @@
 import io
 import os
 import runpy
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ def run_program(
 
     Raises:
         SystemExit: the program's own.
+        KeyboardInterrupt: the program's own, already printed.
     """
     try:
         if is_module:
@@ -61,17 +61,14 @@ def _run_module(name: str, arguments: Sequence[str]) -> None:
 
 
 def _print_as_interpreter(error: BaseException) -> int:
-    """Prints the traceback from the program's own first line on; 130 for Ctrl-C, by the signal where there is one."""
+    """Prints the traceback from the program's own first line on. Ctrl-C goes on to end the interpreter."""
     traceback = _without_ours(error.__traceback__)
     sys.excepthook(type(error), error.with_traceback(traceback), traceback)
     if not isinstance(error, KeyboardInterrupt):
         return 1
-    if os.name == "posix":  # so that a shell sees what it sees of Python
-        sys.stdout.flush()
-        sys.stderr.flush()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-    return 130
+    # Python ends by the signal when all that is registered for its end has run, such as stopping a machine.
+    sys.excepthook = lambda *_: None
+    raise error
 
 
 def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
