@@ -238,11 +238,30 @@ void backward(const RuleContext& context, ScriptWriter& script) {
   }
 }
 
+// col2im(self, ...): the result is first made like the input, and keeps its memory (Col2Im.cu).
+void columns_to_image(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* columns = context.call.tensor(0);
+  const TensorLayout* image = context.call.output(0);
+  if (columns != nullptr && image != nullptr)
+    script.sized_output(0, std::max(size_bytes(*columns), size_bytes(*image)));
+}
+
+// im2col(self, ...): likewise, but the result is larger (Im2Col.cu).
+void image_to_columns(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* image = context.call.tensor(0);
+  if (image == nullptr) return;
+  const std::uint32_t first = script.allocate(size_bytes(*image));
+  script.outputs();
+  script.free(first);
+}
+
 constexpr std::array kRules = std::to_array<NamedRule>({
     {"convolution", forward},
     {"convolution_overrideable", forward},
     {"convolution_backward", backward},
     {"convolution_backward_overrideable", backward},
+    {"col2im", columns_to_image},
+    {"im2col", image_to_columns},
 });
 
 }  // namespace

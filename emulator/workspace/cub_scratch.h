@@ -32,7 +32,7 @@ inline constexpr std::uint64_t kRunLengthTileItems = 768;     // run-length enco
 inline constexpr std::uint64_t kScanOfFlagsTileItems = 6144;  // of int64, scan by key
 inline constexpr std::uint64_t kSelectTileItems = 8192;       // selection by flags, unique
 
-// A scan by key of counters, where blocks are few: a state of 24 bytes a tile of so many items.
+// A scan by key, or of items of eight bytes: 24 bytes of state a tile.
 std::uint64_t scan_by_key_bytes(std::uint64_t item_count);
 
 // A reduction to one number over more than one tile: a partial result for each of five blocks a

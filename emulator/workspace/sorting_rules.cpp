@@ -179,23 +179,36 @@ void median(const RuleContext& context, ScriptWriter& script) {
   script.free(values);
 }
 
+// Of one row of `items`, by CUB.
+void scan_row(std::uint64_t items, std::uint64_t item_bytes, ScriptWriter& script) {
+  script.scratch(item_bytes > kInt32Bytes ? scan_by_key_bytes(items)
+                                          : scan_bytes(items, kCumsumTileItems));
+}
+
 // cumsum(self, dim) and its like: only a tensor of one row is scanned by CUB.
 void scan(const RuleContext& context, ScriptWriter& script) {
   const TensorLayout* input = context.call.tensor(0);
   const TensorLayout* output = context.call.result(0);
   script.outputs();
-  if (input == nullptr || output == nullptr) return;
+  if (input == nullptr || input->sizes.empty()) return;
   const std::uint64_t items = element_count(*input);
-  const bool is_one_row =
-      items != 0 && !input->sizes.empty() &&
-      static_cast<std::uint64_t>(
-          input->sizes[wrapped_dimension(context.call.integer(1, 0), *input)]) == items;
-  if (is_one_row) {
-    const std::uint64_t item_bytes = protocol::data_type_size_bytes(output->dtype);
-    script.scratch(scan_bytes(
-        items,
-        std::max<std::uint64_t>(kCumsumTileItems * 4 / std::max<std::uint64_t>(item_bytes, 4), 1)));
-  }
+  const std::size_t dimension = wrapped_dimension(context.call.integer(1, 0), *input);
+  if (items == 0 || static_cast<std::uint64_t>(input->sizes[dimension]) != items) return;
+  scan_row(items, protocol::data_type_size_bytes((output == nullptr ? input : output)->dtype),
+           script);
+}
+
+// repeat_interleave(repeats): where each number begins, and whether one is negative.
+void repeat_each(const RuleContext& context, ScriptWriter& script) {
+  const TensorLayout* repeats = context.call.tensor(0);
+  if (repeats == nullptr || element_count(*repeats) == 0) return;
+  const std::uint64_t items = element_count(*repeats);
+  const std::uint32_t sums = script.allocate(items * kIndexBytes);
+  scan_row(items, kIndexBytes, script);
+  const std::uint32_t are_negative = script.allocate(items);
+  script.scratch(1);
+  script.free(are_negative);
+  script.free(sums);
 }
 
 void stage_all(const RuleContext& context, const TensorLayout& layout,
@@ -361,6 +374,7 @@ constexpr std::array kRules = std::to_array<NamedRule>({
     {"logcumsumexp", scan},
     {"_logcumsumexp", scan},
     {"_cumsum", scan},
+    {"repeat_interleave.Tensor", repeat_each},
     {"randperm", random_permutation},
     {"histc", histogram},
     {"bincount", count_integers},
