@@ -153,19 +153,18 @@ class Philox:
         return _unit(words.gather(0, (element % size % 4)[None])[0]) < keep
 
     def normal(self, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """torch.randn, before it is rounded to the dtype: the GPU's own has errors of 2**-21."""
+        """torch.randn, before it is rounded to the dtype, but for the last places of the GPU's sine."""
         words = self._words(count, 2 if dtype == torch.float64 else 4)
-        place = words[4]
+        is_second = words[4] % 2
         if dtype == torch.float64:
             unit = (words[0] ^ words[1] << 21).double() * 2.0**-53 + 2.0**-54
             turns = (words[2] ^ words[3] << 21).double() * 2.0**-53 + 2.0**-54
         else:
-            second = place // 2 * 2
-            unit = _unit(words[:4].gather(0, second[None])[0]).double()
-            turns = words[:4].gather(0, second[None] + 1)[0].double() * 2.0**-32 + 2.0**-33
-        radius = (-2 * unit.log()).sqrt()
+            pair = words[4:] // 2 * 2
+            unit = _unit(words[:4].gather(0, pair)[0]).double()
+            turns = _gpu_turns(words[:4].gather(0, pair + 1)[0], is_second)
         angle = turns * 2 * math.pi
-        return radius * torch.where(place % 2 == 0, angle.sin(), angle.cos())
+        return (-2 * unit.log()).sqrt() * torch.where(is_second == 0, angle.sin(), angle.cos())
 
     def exponential(
         self, rate: float, count: int, dtype: torch.dtype = torch.float32
@@ -213,6 +212,21 @@ class Philox:
 def _unit(bits: Tensor) -> Tensor:
     """(0, 1]: the integer is rounded to a float's 24 bits before half a step is added."""
     return bits.float() * 2.0**-32 + 2.0**-33
+
+
+def _gpu_turns(bits: Tensor, is_cosine: Tensor) -> Tensor:
+    """The angle of which a GPU has the sine or the cosine, in turns.
+
+    It cuts the angle's product off to a float, and that to 25 bits; in quarters where the function falls it counts
+    backwards from the last step.
+    """
+    turn = torch.tensor(2 * math.pi).double()
+    angle = ((bits.float().double() + 0.5) * (turn * 2.0**-32)).float().double()
+    product = angle * torch.tensor(1 / (2 * math.pi)).double()
+    cut_off = (product.view(torch.int64) & ~((1 << 29) - 1)).view(torch.float64)
+    steps = (cut_off * 2.0**25).long()
+    falls = (steps >> 23) + is_cosine & 1
+    return (steps + falls).double() * 2.0**-25
 
 
 def _islands(keys: list[int]) -> Iterator[tuple[int, int]]:
