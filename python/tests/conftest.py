@@ -55,6 +55,15 @@ def _tcp(executor: torch_remote.LocalExecutor) -> Iterator[torch.device]:
     torch_remote.machine(device).stop()
 
 
+@pytest.fixture(scope="session")
+def draws_as_cpu() -> Iterator[torch.device]:
+    """A device whose executor emulates nothing: its random numbers are those of CPU."""
+    with torch_remote.LocalExecutor() as running:
+        device = torch_remote.connect(running.endpoint, num_threads=1)
+        yield device
+        torch_remote.machine(device).stop()
+
+
 def _checked(device: torch.device) -> Iterator[torch.device]:
     yield device
     torch.remote.synchronize(device)
