@@ -30,7 +30,7 @@ Generation generation(const GpuModel& gpu) {
 
 // Stacked memory, as against GDDR6: its share of the peak rate is higher.
 bool has_stacked_memory(const GpuModel& gpu) {
-  return gpu.capability_minor == 0 && gpu.capability_major >= 8;
+  return gpu.capability_minor == 0 && gpu.capability_major < 12;
 }
 
 bool is_tensor_core_unit(MathUnit unit) {
@@ -165,14 +165,14 @@ double tiled_us(const Product& p, Tile tile, double split, double rate, const Gp
   const double blocks =
       p.batch * std::ceil(p.m / tile.rows) * std::ceil(p.n / tile.columns) * split;
   const double edge = is_tensor_core ? c.tensor_tile_edge : c.fp32_tile_edge;
-  const double tile_share = 1 / (1 + edge * (1 / tile.rows + 1 / tile.columns));
+  // Small tiles load more for each operation; relative to the tile of large products.
+  const double tile_share =
+      (1 + edge * (1.0 / 256 + 1.0 / 128)) / (1 + edge * (1 / tile.rows + 1 / tile.columns));
   const double block_rate = rate / gpu.multiprocessor_count * tile_share;
   const double steps = depth + (is_tensor_core ? c.tensor_start_steps : c.fp32_start_steps);
   const double arithmetic_us = wave_count(blocks, gpu, c.wave_quantisation) * 2 * tile.rows *
                                tile.columns * steps / block_rate;
-  const double l2_us = blocks * (tile.rows + tile.columns) * depth * p.operand_size_bytes /
-                       (memory(gpu, c).l2_bytes_per_us * c.product_l2_share);
-  double us = std::max(arithmetic_us, l2_us) + depth * c.product_step_us * clock_ratio(gpu);
+  double us = arithmetic_us + depth * c.product_step_us * clock_ratio(gpu);
   if (split > 1) {
     us += c.split_us * clock_ratio(gpu) +
           split * p.batch * p.m * p.n * 8 / memory(gpu, c).l2_bytes_per_us;

@@ -283,6 +283,8 @@ constexpr OperatorClass kClasses[] = {
     {"trace", kReduction},
     {"transpose", kNothing},
     {"triangular_solve", kLinearAlgebra},
+    {"tril", kElementwise, 1, 1, 1, 4},
+    {"triu", kElementwise, 1, 1, 1, 4},
     {"unfold", kNothing},
     {"unfold_backward", kScatter, 2},
     {"uniform", kRandom},

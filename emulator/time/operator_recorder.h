@@ -40,6 +40,8 @@ class OperatorRecorder final : public session::SessionObserver {
 
   // The calls since the last take.
   Calls take() { return std::exchange(calls_, {}); }
+  // Adds an operator that no session called; its index.
+  std::size_t add(Operator recorded);
   const std::vector<Operator>& operators() const { return operators_; }
 
  private:

@@ -79,11 +79,17 @@ Works normalization_work(const StreamingOperator& op) {
                               : static_cast<double>(input->sizes[0]);
     row = elements / std::max(1.0, groups);
   }
-  const double rows = elements / std::max(1.0, row);
+  // A group norm's gradients are computed channel by channel, so that rows are plenty.
+  const bool has_rows =
+      op.row.kind != OperatorKind::kLayerNormBackward || !name.starts_with("native_group_norm");
+  const double rows = has_rows ? elements / std::max(1.0, row) : 0;
   double read_bytes = 0;
   for (const TensorLayout* layout : op.tensors.read) read_bytes += distinct_bytes(*layout);
   // Rows that don't fit registers and shared memory are read again.
-  const bool is_long = row * element_size_bytes(*input) > c.row_kept_kib * 1024;
+  const bool is_long =
+      has_rows && row * element_size_bytes(*input) >
+                      c.row_kept_share * static_cast<double>(
+                                             op.context.gpu.shared_memory_per_multiprocessor_bytes);
   const double passes = is_long ? (is_softmax && !is_gradient ? 3 : 2) : 1;
   double cycles = is_softmax    ? c.softmax_cycles
                   : is_gradient ? c.norm_backward_cycles

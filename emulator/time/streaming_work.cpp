@@ -119,6 +119,9 @@ Works concatenation_work(const StreamingOperator& op) {
   KernelWork work = streaming_kernel(op, "concatenation", KernelClass::kCopy,
                                      op.context.calibration.concatenation_cycles);
   work.read_bytes = std::min(work.read_bytes, work.written_bytes);
+  // The pieces differ in shape from the whole, but each is copied as it lies.
+  work.streaming.cycles_per_element = op.context.calibration.concatenation_cycles;
+  work.extra_us = 0;
   return {work};
 }
 

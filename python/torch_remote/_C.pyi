@@ -23,6 +23,70 @@ def emulation(index: int) -> dict[str, Any]:
 def mark_step(index: int) -> None: ...
 def is_emulated(index: int) -> bool: ...
 def null_device(seed: int) -> int: ...
+def recording_device(seed: int) -> tuple[int, OperatorRecorder]:
+    """A dry run, and what remembers the operators that programs run on it; reads are zeros."""
+
+class OperatorRecorder:
+    """Operators with the plans of their calls, each under an index; times them for any GPU.
+
+    A GPU is one of gpu_types() with some values replaced, by their names in GpuModel (peaks without
+    "peak."); a peak of 0 means that there is no such unit. Values of the calibration are replaced by
+    their names in calibration_rows(). cache is "program", "repeated" or "cold".
+
+    Raises:
+        ValueError: no such GPU, value or cache.
+        IndexError: no such operator.
+    """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def take(self) -> dict[int, int]:
+        """How often each operator was called since the last take."""
+
+    def name(self, index: int) -> str: ...
+    def layouts(self, index: int) -> list[tuple[int, list[int], list[int]]]:
+        """Dtype, sizes and strides of the arguments that are tensors."""
+
+    def dump(self, index: int) -> tuple[str, str, bytes]:
+        """Name, overload, and the plan as it is sent."""
+
+    def add(self, name: str, overload: str, plan: bytes) -> int:
+        """Adds what dump() gave; its index."""
+
+    def gpu_us(
+        self,
+        indices: list[int],
+        gpu: str,
+        gpu_changes: dict[str, float],
+        calibration: dict[str, float],
+        cache: str,
+        tf32_products: bool,
+        tf32_convolutions: bool,
+    ) -> list[float]: ...
+    def times(
+        self,
+        indices: list[int],
+        gpu: str,
+        gpu_changes: dict[str, float],
+        calibration: dict[str, float],
+        cache: str,
+        tf32_products: bool,
+        tf32_convolutions: bool,
+    ) -> list[tuple[float, float, int, dict[str, float]]]:
+        """Of each: microseconds on the GPU and the host, kernels, microseconds by kernel class."""
+
+    def roofline_us(
+        self,
+        indices: list[int],
+        gpu: str,
+        gpu_changes: dict[str, float],
+        tf32_products: bool,
+        tf32_convolutions: bool,
+    ) -> list[float]:
+        """The larger of operations over peak rate and bytes over bandwidth, by the data sheet."""
+
+def calibration_rows() -> list[tuple[str, float, str]]:
+    """Name, value and source of each parameter of the model of kernel times."""
 
 class RunningServer:
     """Serves on a thread of its own until end() is called, once."""

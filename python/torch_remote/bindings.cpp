@@ -42,6 +42,7 @@
 #include "emulator/emulation.h"
 #include "emulator/gpu_model.h"
 #include "emulator/random/cuda_random.h"
+#include "emulator/time/operator_recorder.h"
 #include "python/torch_remote/device_names.h"
 #include "python/torch_remote/emulated_devices.h"
 #include "python/torch_remote/interpreter.h"
@@ -105,11 +106,11 @@ std::unique_ptr<client::Device> make_in_process(
     std::shared_ptr<emulator::Emulation> emulation = nullptr) {
   auto executor = std::make_shared<executor::InProcessExecutor>(std::move(factory));
   const std::uint64_t session_id = random_session_id();
-  auto session = make_session(
-      index,
-      transport::connect_channel(executor->context(), executor::InProcessExecutor::endpoint(),
-                                 session_id),
-      session_id, thread_count);
+  auto session =
+      make_session(index,
+                   transport::connect_channel(executor->context(),
+                                              executor::InProcessExecutor::endpoint(), session_id),
+                   session_id, thread_count);
   return make_device(index, std::move(session), std::move(executor), std::move(emulation));
 }
 
@@ -139,13 +140,26 @@ int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_coun
   }
   auto channel = emulator::make_dry_channel(dry_run_description(governing));
   auto session = make_session(index.value(), std::move(channel), random_session_id(), thread_count);
-  return add_device(
-      make_device(index.value(), std::move(session), nullptr, std::move(emulation)), seed);
+  return add_device(make_device(index.value(), std::move(session), nullptr, std::move(emulation)),
+                    seed);
 }
 
 int null_device(std::uint64_t seed) {
   const client::ReservedIndex index;
   return add_device(make_in_process(index.value(), executor::null_executor_factory(), 0), seed);
+}
+
+// A dry run on some GPU, and what remembers the operators that programs run on it, in place of the
+// GPU's models.
+std::pair<int, std::shared_ptr<emulator::OperatorRecorder>> recording_device(std::uint64_t seed) {
+  const client::ReservedIndex index;
+  auto session =
+      make_session(index.value(), emulator::make_dry_channel(dry_run_description("H100")),
+                   random_session_id(), 0);
+  auto device = make_device(index.value(), std::move(session), nullptr);
+  auto recorder = std::make_shared<emulator::OperatorRecorder>();
+  device->session().set_observer(recorder);
+  return {add_device(std::move(device), seed), std::move(recorder)};
 }
 
 // The executors above behind an endpoint, for clients that aren't ours.
@@ -367,6 +381,7 @@ PYBIND11_MODULE(_C, module) {
              py::arg("values"), py::arg("records_out_of_memory"));
   define_emulation(module);
   module.def("null_device", &null_device, py::arg("seed"));
+  module.def("recording_device", &recording_device, py::arg("seed"));
   py::class_<executor::RunningServer>(module, "RunningServer")
       .def_property_readonly("endpoint", &executor::RunningServer::endpoint)
       .def("end", &executor::RunningServer::end, py::arg("reason"),

@@ -8,13 +8,13 @@
 #include <optional>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <tuple>
 #include <vector>
 
-#include "core/client/device.h"
-#include "core/session/session.h"
+#include "core/protocol/plan.h"
 #include "emulator/gpu_model.h"
 #include "emulator/time/operator_recorder.h"
 #include "emulator/time/operator_time.h"
@@ -86,13 +86,31 @@ emulator::PrecisionSettings settings_of(bool tf32_products, bool tf32_convolutio
   return {.allow_tf32_in_products = tf32_products, .allow_tf32_in_convolutions = tf32_convolutions};
 }
 
+py::tuple dump_operator(const OperatorRecorder& recorder, std::size_t index) {
+  const OperatorRecorder::Operator& op = recorder.operators().at(index);
+  protocol::ByteWriter writer;
+  protocol::put_plan(writer, op.plan);
+  const auto bytes = writer.bytes();
+  return py::make_tuple(op.name, op.overload,
+                        py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+std::size_t add_operator(OperatorRecorder& recorder, const std::string& name,
+                         const std::string& overload, const std::string& bytes) {
+  protocol::ByteReader reader(std::as_bytes(std::span(bytes)));
+  return recorder.add({name, overload, protocol::get_plan(reader)});
+}
+
 using OperatorRow = std::tuple<double, double, int, std::map<std::string, double>>;
 
 }  // namespace
 
 void add_time_bindings(py::module_& module) {
   py::class_<OperatorRecorder, std::shared_ptr<OperatorRecorder>>(module, "OperatorRecorder")
+      .def(py::init<>())
       .def("take", &OperatorRecorder::take)
+      .def("dump", &dump_operator, py::arg("index"))
+      .def("add", &add_operator, py::arg("name"), py::arg("overload"), py::arg("plan"))
       .def("__len__", [](const OperatorRecorder& self) { return self.operators().size(); })
       .def(
           "name",
@@ -175,14 +193,6 @@ void add_time_bindings(py::module_& module) {
           },
           py::arg("indices"), py::arg("gpu"), py::arg("gpu_changes"), py::arg("tf32_products"),
           py::arg("tf32_convolutions"));
-  module.def(
-      "record_operators",
-      [](int index) {
-        auto recorder = std::make_shared<OperatorRecorder>();
-        client::device_at(index).session().set_observer(recorder);
-        return recorder;
-      },
-      py::arg("index"));
   module.def("calibration_rows", [] {
     std::vector<std::tuple<std::string, double, std::string>> rows;
     for (const emulator::CalibrationRow& row : emulator::calibration_rows())
