@@ -102,8 +102,7 @@ class Answers final : public protocol::CommandHandler {
     replies.outputs(token, {&output, 1});
   }
   void fail(Token token, std::string message) {
-    replies.failed(token,
-                   {.kind = ErrorKind::kNotImplemented, .message = std::move(message)});
+    replies.failed(token, {.kind = ErrorKind::kNotImplemented, .message = std::move(message)});
   }
 
   std::map<std::uint64_t, std::vector<std::byte>> states_;

@@ -34,7 +34,9 @@ Entry& entry_of(std::vector<Entry>& entries, std::uint32_t number) {
 }  // namespace
 
 Emulation::Emulation(std::vector<GpuModel> gpus, EmulationOptions options)
-    : values_(options.values), memory_(std::move(gpus), std::move(options.memory)) {}
+    : values_(options.values),
+      memory_(std::move(gpus), std::move(options.memory)),
+      clocks_(memory_.gpus(), options.clock) {}
 
 void Emulation::define_operator(std::uint32_t number, std::string_view name,
                                 std::string_view overload) {
@@ -47,10 +49,12 @@ void Emulation::define_plan(const protocol::PlanDefinition& definition) {
   const Operator& called = entry_of(operators_, definition.operator_number);
   Plan& plan = entry_of(plans_, definition.plan);
   if (plan.calls > 0) operators_[plan.operator_number].calls += plan.calls;
+  const PlannedOperator planned{
+      .name = called.name, .overload = called.overload, .plan = definition};
   plan = {.operator_number = definition.operator_number,
           .describes_outputs = definition.describes_outputs,
-          .scripts = memory_.scripts_of(
-              {.name = called.name, .overload = called.overload, .plan = definition})};
+          .scripts = memory_.scripts_of(planned)};
+  clocks_.define_plan(planned);
 }
 
 void Emulation::call(const session::ObservedCall& call) {
@@ -63,6 +67,7 @@ void Emulation::call(const session::ObservedCall& call) {
                   .stream = call.stream,
                   .location = call.location});
   });
+  clocks_.call(call);
   ++plan.calls;
   ++operations_;
 }
@@ -80,15 +85,15 @@ void Emulation::refuse_values(const Plan& plan, std::uint32_t location) const {
 void Emulation::allocate(const session::NewStorage& storage, std::uint32_t stream,
                          std::uint32_t location) {
   with_session_errors([&] {
-    memory_.allocate(storage, {.operation = "allocation",
-                               .number = operations_,
-                               .stream = stream,
-                               .location = location});
+    memory_.allocate(
+        storage,
+        {.operation = "allocation", .number = operations_, .stream = stream, .location = location});
   });
+  clocks_.allocate();
 }
 
 void Emulation::copy(const session::ObservedCopy& copy) {
-  if (copy.is_to_device || values_ != Values::kRaiseAtRead) return;
+  if (copy.is_to_device || values_ != Values::kRaiseAtRead) return clocks_.copy(copy);
   throw session::OperationError(
       {.message = "the program reads a value, and a dry run has none: nothing is computed. "
                   "emulate(..., on_read=\"zero\") lets every read give zeros instead"},
@@ -103,7 +108,10 @@ void Emulation::record_stream(session::TensorId id, std::uint32_t stream) {
   memory_.record_stream(id, stream);
 }
 
-void Emulation::synchronize() { memory_.synchronize(); }
+void Emulation::synchronize() {
+  memory_.synchronize();
+  clocks_.synchronize();
+}
 
 std::optional<protocol::Numbers> Emulation::memory_statistics() {
   const MemoryGroups::Usage usage = memory_.usage(0);
@@ -128,7 +136,8 @@ std::vector<GpuOutcome> Emulation::outcomes() const {
                         .usable_bytes = usable_memory_bytes(gpus()[gpu]),
                         .allocated_bytes_peak = usage.allocated_bytes_peak,
                         .reserved_bytes_peak = usage.reserved_bytes_peak,
-                        .memory = usage.series->points()});
+                        .memory = usage.series->points(),
+                        .time = clocks_.modelled_time(gpu)});
     if (usage.shortfall != nullptr) outcomes.back().shortfall = *usage.shortfall;
   }
   return outcomes;

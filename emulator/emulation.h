@@ -22,19 +22,21 @@
 #include "core/session/observer.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_groups.h"
+#include "emulator/time/clock_group.h"
 
 namespace torch_remote::emulator {
 
 // Where there are values, and what becomes of a program that reads one where there are none.
 enum class Values : std::uint8_t {
-  kComputed,      // by the executor
-  kRaiseAtRead,   // a dry run, in which reading is an error that names the program's line
-  kZerosAtRead,   // a dry run, in which everything reads as zeros
+  kComputed,     // by the executor
+  kRaiseAtRead,  // a dry run, in which reading is an error that names the program's line
+  kZerosAtRead,  // a dry run, in which everything reads as zeros
 };
 
 struct EmulationOptions {
   Values values = Values::kComputed;
   MemoryGroupOptions memory{};
+  ClockOptions clock{};
 };
 
 // What one GPU's models say of the run so far. Sizes in bytes.
@@ -46,6 +48,7 @@ struct GpuOutcome {
   std::uint64_t reserved_bytes_peak = 0;
   std::optional<Shortfall> shortfall{};
   std::vector<MemorySeries::Point> memory{};
+  session::ModelledTime time{};
 };
 
 // How often the program called an operator, all its plans together.
@@ -73,7 +76,23 @@ class Emulation final : public session::SessionObserver {
   void free(session::TensorId id, std::uint64_t size_bytes) noexcept override;
   void record_stream(session::TensorId id, std::uint32_t stream) override;
   void synchronize() override;
+  void synchronize_event(session::EventId event) override { clocks_.synchronize_event(event); }
+  void record_event(session::EventId event, std::uint32_t stream, bool with_time) override {
+    clocks_.record_event(event, stream, with_time);
+  }
+  void wait_event(session::EventId event, std::uint32_t stream) override {
+    clocks_.wait_event(event, stream);
+  }
+  void free_event(session::EventId event) noexcept override { clocks_.free_event(event); }
 
+  std::optional<bool> query_event(session::EventId event) override {
+    return clocks_.query_event(event);
+  }
+  std::optional<double> elapsed_time_ms(session::EventId start, session::EventId end) override {
+    return clocks_.elapsed_time_ms(start, end);
+  }
+  std::optional<session::ModelledTime> modelled_time() override { return clocks_.modelled_time(); }
+  std::optional<session::ModelledSpan> last_span() override { return clocks_.last_span(); }
   std::optional<protocol::Numbers> memory_statistics() override;
   void reset_peak_memory() noexcept override;
   void reset_accumulated_memory() noexcept override;
@@ -83,6 +102,7 @@ class Emulation final : public session::SessionObserver {
   void mark_step() { steps_.push_back(operations_); }
 
   const std::vector<GpuModel>& gpus() const { return memory_.gpus(); }
+  const ClockGroup& clocks() const { return clocks_; }
   std::vector<GpuOutcome> outcomes() const;
   std::vector<OperatorCount> operator_counts() const;  // by name
   std::uint64_t operations() const { return operations_; }
@@ -110,6 +130,7 @@ class Emulation final : public session::SessionObserver {
 
   Values values_;
   MemoryGroups memory_;
+  ClockGroup clocks_;                // after memory_, which keeps the GPUs
   std::vector<Operator> operators_;  // by number
   std::vector<Plan> plans_;          // by number
   std::uint64_t operations_ = 0;

@@ -70,12 +70,11 @@ MemoryGroups::MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions option
       groups_.front().members.push_back(gpu);
       continue;
     }
-    const std::uint64_t total_bytes =
-        share ? kEndlessBytes : gpus_[gpu].total_memory_bytes;
-    groups_.push_back({.members = {gpu},
-                       .allocator = CachingAllocator(DeviceMemory(total_bytes, 0),
-                                                     options_.allocator, options_.device_index,
-                                                     OutOfMemoryPolicy::kRecord)});
+    const std::uint64_t total_bytes = share ? kEndlessBytes : gpus_[gpu].total_memory_bytes;
+    groups_.push_back(
+        {.members = {gpu},
+         .allocator = CachingAllocator(DeviceMemory(total_bytes, 0), options_.allocator,
+                                       options_.device_index, OutOfMemoryPolicy::kRecord)});
   }
   for (Group& group : groups_) settle(group);
   no_workspace_ = {.scripts = {{}}, .script_of_gpu = std::vector<std::uint8_t>(gpus_.size())};
@@ -307,12 +306,13 @@ CachingAllocator& MemoryGroups::governing_allocator() {
 StreamEvents& MemoryGroups::governing_events() { return groups_.front().events; }
 
 MemoryGroups::Usage MemoryGroups::usage(GpuNumber gpu) const {
-  const auto group = std::ranges::find_if(
-      groups_, [&](const Group& one) { return std::ranges::find(one.members, gpu) != one.members.end(); });
+  const auto group = std::ranges::find_if(groups_, [&](const Group& one) {
+    return std::ranges::find(one.members, gpu) != one.members.end();
+  });
   const std::uint64_t total_bytes = gpus_[gpu].total_memory_bytes;
   const bool is_alone = group->members.size() == 1;
-  const std::uint64_t used_bytes = group->allocator.device().used_bytes() +
-                                   (is_alone ? 0 : gpus_[gpu].context_memory_bytes);
+  const std::uint64_t used_bytes =
+      group->allocator.device().used_bytes() + (is_alone ? 0 : gpus_[gpu].context_memory_bytes);
   return {.allocated_bytes_peak = group->allocated_bytes_peak,
           .reserved_bytes_peak = group->reserved_bytes_peak,
           .free_bytes = total_bytes - std::min(total_bytes, used_bytes),

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "core/client/device.h"
@@ -60,7 +61,8 @@ void check_dtype(const at::Tensor& tensor) {
       " can't be copied to a remote device");
 }
 
-// Calls copy, which takes turns of its own, between two marks where a profile is taken.
+// Calls copy, which takes turns of its own and says when it happened by a model's clock, between
+// two marks where a profile is taken.
 template <typename Copy>
 void record_copy(Device& device, RecordedOperation::Kind kind, const char* name,
                  std::uint64_t size_bytes, Copy copy) {
@@ -70,13 +72,15 @@ void record_copy(Device& device, RecordedOperation::Kind kind, const char* name,
     auto turn = turn_of(device);
     mark.begin(turn);
   }
-  copy();
+  const std::optional<session::ModelledSpan> span = copy();
   if (mark) {
     auto turn = turn_of(device);
-    mark.end(turn, {.kind = kind,
-                    .name = name,
-                    .size_bytes = size_bytes,
-                    .location = capture_source_location()});
+    mark.end(turn,
+             {.kind = kind,
+              .name = name,
+              .size_bytes = size_bytes,
+              .location = capture_source_location()},
+             span);
   }
 }
 
@@ -88,15 +92,15 @@ void write(const at::Tensor& source, const at::Tensor& destination,
   const session::TensorId id = id_of(destination.storage());
   const std::uint32_t stream = current_stream(device.index());
   const std::uint32_t location = capture_source_location();
+  const bool from_pinned = hold != nullptr || is_pinned(bytes.data());
   const auto copy = [&] {
-    if (hold != nullptr) {
-      device.session().write_later(id, offset_bytes(destination), bytes, hold, stream, location);
-    } else {
-      device.session().write(id, offset_bytes(destination), bytes, stream, location);
-    }
+    return hold != nullptr ? device.session().write_later(id, offset_bytes(destination), bytes,
+                                                          hold, stream, location)
+                           : device.session().write(id, offset_bytes(destination), bytes, stream,
+                                                    location, from_pinned);
   };
   const char* name =
-      hold == nullptr ? "Memcpy HtoD (Pageable -> Device)" : "Memcpy HtoD (Pinned -> Device)";
+      from_pinned ? "Memcpy HtoD (Pinned -> Device)" : "Memcpy HtoD (Pageable -> Device)";
   with_torch_errors(device.index(), [&] {
     record_copy(device, RecordedOperation::Kind::kCopyToDevice, name, bytes.size(), copy);
   });
@@ -111,15 +115,15 @@ void read(const at::Tensor& source, const at::Tensor& destination,
   const session::TensorId id = id_of(source.storage());
   const std::uint32_t stream = current_stream(device.index());
   const std::uint32_t location = capture_source_location();
+  const bool to_pinned = hold != nullptr || is_pinned(bytes.data());
   const auto copy = [&] {
-    if (hold != nullptr) {
-      device.session().read_later(id, offset_bytes(source), bytes, hold, stream, location);
-    } else {
-      device.session().read(id, offset_bytes(source), bytes, stream, location);
-    }
+    return hold != nullptr ? device.session().read_later(id, offset_bytes(source), bytes, hold,
+                                                         stream, location)
+                           : device.session().read(id, offset_bytes(source), bytes, stream,
+                                                   location, to_pinned);
   };
   const char* name =
-      hold == nullptr ? "Memcpy DtoH (Device -> Pageable)" : "Memcpy DtoH (Device -> Pinned)";
+      to_pinned ? "Memcpy DtoH (Device -> Pinned)" : "Memcpy DtoH (Device -> Pageable)";
   with_torch_errors(device.index(), [&] {
     record_copy(device, RecordedOperation::Kind::kCopyFromDevice, name, bytes.size(), copy);
   });

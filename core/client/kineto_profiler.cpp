@@ -56,23 +56,23 @@ class TraceSession final : public libkineto::IActivityProfilerSession {
  public:
   explicit TraceSession(std::set<ActivityType> types) : types_(std::move(types)) {}
   ~TraceSession() override {
-    if (recording_ != nullptr && current_recording() == recording_) set_recording(nullptr);
+    if (recording_ != nullptr) end_recording(recording_);
   }
 
   void start() override {
     recording_ = std::make_shared<Recording>();
-    recording_->start();
-    set_recording(recording_);
+    is_recorded_ = begin_recording(recording_);
     status_ = libkineto::TraceStatus::RECORDING;
   }
 
   void stop() override {
-    set_recording(nullptr);
+    end_recording(recording_);
     operations_ = recording_->finish();
     status_ = libkineto::TraceStatus::PROCESSING;
   }
 
   std::vector<std::string> errors() override {
+    if (!is_recorded_) return {"remote devices have another profile taken, torch_remote.profile()"};
     return recording_ == nullptr ? std::vector<std::string>() : recording_->errors();
   }
 
@@ -165,6 +165,7 @@ class TraceSession final : public libkineto::IActivityProfilerSession {
 
   std::set<ActivityType> types_;
   std::shared_ptr<Recording> recording_;
+  bool is_recorded_ = true;
   std::vector<RecordedOperation> operations_;
   std::set<std::pair<int, std::uint32_t>> rows_;  // devices and their streams
   std::unique_ptr<libkineto::CpuTraceBuffer> trace_;

@@ -73,16 +73,19 @@ at::Tensor empty_strided(c10::SymIntArrayRef sizes, c10::SymIntArrayRef strides,
 at::Tensor as_strided(const at::Tensor& self, c10::SymIntArrayRef sizes,
                       c10::SymIntArrayRef strides, std::optional<c10::SymInt> storage_offset) {
   const auto offset = storage_offset ? std::optional(storage_offset->expect_int()) : std::nullopt;
+  ++session::views_made;
   return at::native::as_strided_tensorimpl(self, C10_AS_INTARRAYREF_SLOW(sizes),
                                            C10_AS_INTARRAYREF_SLOW(strides), offset);
 }
 
 at::Tensor view(const at::Tensor& self, c10::SymIntArrayRef sizes) {
+  ++session::views_made;
   return at::native::view(self, C10_AS_INTARRAYREF_SLOW(sizes));
 }
 
 at::Tensor reshape_alias(const at::Tensor& self, c10::SymIntArrayRef sizes,
                          c10::SymIntArrayRef strides) {
+  ++session::views_made;
   return at::native::_reshape_alias(self, C10_AS_INTARRAYREF_SLOW(sizes),
                                     C10_AS_INTARRAYREF_SLOW(strides));
 }

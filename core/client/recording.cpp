@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "core/client/recording.h"
 
+#include <c10/util/ApproximateClock.h>
 #include <exception>
 #include <utility>
 
@@ -51,12 +52,30 @@ class Correlations {
 thread_local Correlations operators;
 thread_local Correlations annotations;
 
+std::uint32_t this_thread() {
+  static std::atomic<std::uint32_t> threads{0};
+  thread_local const std::uint32_t number = threads++;
+  return number;
+}
+
 }  // namespace
 
-void set_recording(std::shared_ptr<Recording> recording) {
+bool begin_recording(const std::shared_ptr<Recording>& recording) {
+  if (current_recording() != nullptr) return false;
+  recording->start();
   const std::lock_guard lock(current().mutex);
-  is_recording = recording != nullptr;
-  current().recording = std::move(recording);
+  if (current().recording != nullptr) return false;
+  is_recording = true;
+  current().recording = recording;
+  ++current().generation;
+  return true;
+}
+
+void end_recording(const std::shared_ptr<Recording>& recording) {
+  const std::lock_guard lock(current().mutex);
+  if (current().recording != recording) return;
+  is_recording = false;
+  current().recording = nullptr;
   ++current().generation;
 }
 
@@ -126,7 +145,22 @@ std::vector<RecordedOperation> Recording::finish() {
   return operations;
 }
 
+void Recording::take_modelled(DeviceEntries taken, std::vector<RecordedOperation>& operations) {
+  const std::int64_t shift_ns = taken.timeline->start_ns() - taken.timeline->modelled_zero_ns();
+  for (Entry& entry : taken.entries) {
+    RecordedOperation& operation = entry.operation;
+    operation.is_modelled = true;
+    operation.thread = 0;
+    operation.start_ns = shift_ns + entry.span->gpu_start_ns;
+    operation.end_ns = shift_ns + entry.span->gpu_end_ns;
+    operation.host_start_ns = shift_ns + entry.span->host_start_ns;
+    operation.host_end_ns = shift_ns + entry.span->host_end_ns;
+    operations.push_back(std::move(operation));
+  }
+}
+
 void Recording::take(DeviceEntries taken, std::vector<RecordedOperation>& operations) {
+  if (taken.timeline->is_modelled()) return take_modelled(std::move(taken), operations);
   const auto times_ns = taken.timeline->times_ns();
   const std::int64_t start_ns = taken.timeline->start_ns();
   std::size_t unknown = 0;
@@ -156,23 +190,34 @@ void OperationMark::open(Device& device) {
   auto recording = current_recording();
   auto timeline = recording == nullptr ? nullptr : recording->find(device);
   if (timeline == nullptr) return;
-  state_ = std::make_unique<State>(
-      State{.recording = std::move(recording), .timeline = std::move(timeline)});
+  state_ = std::make_unique<State>(State{.recording = std::move(recording),
+                                         .timeline = std::move(timeline),
+                                         .opened_ns = c10::getTime()});
 }
 
 void OperationMark::begin(session::Session::Turn& turn) {
   state_->stream = current_stream(state_->timeline->device().index());
-  state_->start_mark = state_->timeline->mark(turn, state_->stream);
+  if (!state_->timeline->is_modelled())
+    state_->start_mark = state_->timeline->mark(turn, state_->stream);
 }
 
-void OperationMark::end(session::Session::Turn& turn, RecordedOperation operation) {
-  operation.device_index = state_->timeline->device().index();
+void OperationMark::end(session::Session::Turn& turn, RecordedOperation operation,
+                        const std::optional<session::ModelledSpan>& span) {
+  Timeline& timeline = *state_->timeline;
+  if (timeline.is_modelled() && !span) return;  // nothing was there to be observed
+  operation.host_start_ns = state_->opened_ns;
+  operation.host_end_ns = c10::getTime();
+  operation.thread = this_thread();
+  operation.allocated_bytes = turn.allocated_bytes();
+  operation.device_index = timeline.device().index();
   operation.stream = state_->stream;
   operation.correlation = operators.top();
   operation.annotation = annotations.top();
-  const std::size_t end_mark = state_->timeline->mark(turn, state_->stream);
-  state_->recording->add(
-      {.operation = std::move(operation), .start_mark = state_->start_mark, .end_mark = end_mark});
+  const std::size_t end_mark = timeline.is_modelled() ? 0 : timeline.mark(turn, state_->stream);
+  state_->recording->add({.operation = std::move(operation),
+                          .span = span,
+                          .start_mark = state_->start_mark,
+                          .end_mark = end_mark});
 }
 
 }  // namespace torch_remote::client

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,19 +21,25 @@
 
 namespace torch_remote::client {
 
-// One operation on the device. Times are nanoseconds since 1970.
+// One operation on the device. Times are nanoseconds since 1970; where time is modelled, both of
+// the device and the host are the model's, and begin when the recording did.
 struct RecordedOperation {
   enum class Kind : std::uint8_t { kOperator, kCopyToDevice, kCopyFromDevice };
   Kind kind = Kind::kOperator;
   std::string name;
   int device_index = 0;
   std::uint32_t stream = 0;
+  std::uint32_t thread = 0;  // which of the program's; all are one where time is modelled
   std::int64_t start_ns = 0;
   std::int64_t end_ns = 0;
-  std::uint64_t size_bytes = 0;   // of a copy
-  std::uint32_t location = 0;     // source_location.h
-  std::uint64_t correlation = 0;  // PyTorch's number of the operator that called it; 0 for none
-  std::uint64_t annotation = 0;   // and of the record_function around that
+  std::int64_t host_start_ns = 0;  // of the call, in the program's thread
+  std::int64_t host_end_ns = 0;
+  bool is_modelled = false;
+  std::uint64_t size_bytes = 0;       // of a copy
+  std::uint64_t allocated_bytes = 0;  // on the device, when it was called
+  std::uint32_t location = 0;         // source_location.h
+  std::uint64_t correlation = 0;      // PyTorch's number of the operator that called it; 0 for none
+  std::uint64_t annotation = 0;       // and of the record_function around that
 };
 
 // Thread-safe.
@@ -52,7 +59,8 @@ class Recording {
 
   struct Entry {
     RecordedOperation operation;
-    std::size_t start_mark = 0;
+    std::optional<session::ModelledSpan> span{};
+    std::size_t start_mark = 0;  // where there is no span
     std::size_t end_mark = 0;
   };
   struct DeviceEntries {
@@ -63,6 +71,7 @@ class Recording {
   std::shared_ptr<Timeline> find(Device& device);  // null where there is none
   void add(Entry entry);
   void take(DeviceEntries taken, std::vector<RecordedOperation>& operations);
+  static void take_modelled(DeviceEntries taken, std::vector<RecordedOperation>& operations);
   void note_error(int device_index, const std::string& reason);
 
   // May be taken while a session's lock is held; no session is called under it.
@@ -71,8 +80,12 @@ class Recording {
   std::vector<std::string> errors_;
 };
 
-// The one that is taken now. Null ends it; operations under way keep theirs.
-void set_recording(std::shared_ptr<Recording> recording);
+// Starts the recording and makes it the one that is taken now. False, and nothing is changed, while
+// another one is.
+bool begin_recording(const std::shared_ptr<Recording>& recording);
+// No operation is recorded any more if it is the one that is taken now; those under way keep
+// theirs.
+void end_recording(const std::shared_ptr<Recording>& recording);
 std::shared_ptr<Recording> current_recording();
 inline std::atomic<bool> is_recording{false};
 
@@ -102,14 +115,16 @@ class OperationMark {
 
   explicit operator bool() const { return state_ != nullptr; }
   // Before and after the operation, in its stream. The turn may be the same one. Both only where
-  // something is recorded.
+  // something is recorded. The span is what the operation's turn said of it.
   void begin(session::Session::Turn& turn);
-  void end(session::Session::Turn& turn, RecordedOperation operation);
+  void end(session::Session::Turn& turn, RecordedOperation operation,
+           const std::optional<session::ModelledSpan>& span);
 
  private:
   struct State {
     std::shared_ptr<Recording> recording;
     std::shared_ptr<Timeline> timeline;
+    std::int64_t opened_ns = 0;
     std::uint32_t stream = 0;
     std::size_t start_mark = 0;
   };

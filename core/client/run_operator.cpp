@@ -126,7 +126,7 @@ class Call {
         mark.begin(held);
       held.call(number, location, encoded_.value_bytes(), {outputs.data(), outputs.size()});
       if (mark) [[unlikely]]
-        mark.end(held, recorded(location));
+        mark.end(held, recorded(location), held.modelled_span());
     }
     return make_results(*plan, outputs);
   }
@@ -232,7 +232,7 @@ class Call {
         std::move(held).call_and_describe(number, location, encoded_.value_bytes());
     if (mark) {
       Session::Turn after = turn_of(*device_);
-      mark.end(after, recorded(location));
+      mark.end(after, recorded(location), described.span);
     }
     return DescribedResults(*this, described, location).take();
   }

@@ -21,6 +21,10 @@ constexpr std::size_t kBlockMarks = 4096;
 }  // namespace
 
 Timeline::Timeline(Device& device) : device_(device) {
+  if (const auto time = device.session().modelled_time()) {
+    modelled_zero_ns_ = std::llround(time->host_us * 1e3);
+    return;
+  }
   const std::uint32_t stream = current_stream(device.index());
   auto turn = device.session().turn(stream);
   mark(turn, stream);
@@ -60,6 +64,10 @@ void Timeline::ask(session::Session::Turn& turn, std::size_t count) {
 }
 
 void Timeline::calibrate() {
+  if (is_modelled()) {
+    start_ns_ = c10::getTime();
+    return;
+  }
   session::Session& session = device_.session();
   session.settle();
   const std::int64_t before_ns = c10::getTime();
@@ -76,6 +84,7 @@ void Timeline::calibrate() {
 }
 
 std::vector<std::optional<std::int64_t>> Timeline::times_ns() {
+  if (is_modelled()) return {};
   session::Session& session = device_.session();
   {
     auto turn = session.turn();

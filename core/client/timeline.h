@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // Points in time of a device's work, by the executor's own clock: events, which are recorded along
-// with the program and whose times are asked for later. What the executor answers for an event's
-// time, be it a GPU's, a CPU's or a model's, is what a profile shows.
+// with the program and whose times are asked for later. Where time is modelled, the model's clock
+// tells them at once: no event is recorded, so a profile changes no time.
 #pragma once
 
 #include <c10/core/Device.h>
@@ -18,7 +18,8 @@
 
 namespace torch_remote::client {
 
-// Of one device. Nothing waits but calibrate() and times_ns(). Thread-safe: what marks hold is
+// Of one device. Nothing waits but calibrate() and times_ns(), and neither where time is modelled.
+// Thread-safe: what marks hold is
 // guarded by the session's lock.
 class Timeline {
  public:
@@ -29,6 +30,10 @@ class Timeline {
   ~Timeline();
 
   Device& device() const { return device_; }
+  // Then the times are those of session::ModelledSpan, which begin at modelled_zero_ns(), and
+  // there are no marks.
+  bool is_modelled() const { return modelled_zero_ns_.has_value(); }
+  std::int64_t modelled_zero_ns() const { return *modelled_zero_ns_; }
 
   // The point that the turn's stream has reached. Turn and stream are the caller's.
   std::size_t mark(session::Session::Turn& turn, std::uint32_t stream);
@@ -53,6 +58,7 @@ class Timeline {
   void ask(session::Session::Turn& turn, std::size_t count);
 
   Device& device_;
+  std::optional<std::int64_t> modelled_zero_ns_;
   std::int64_t start_ns_ = 0;
   std::size_t mark_count_ = 0;
   std::vector<Mark> waiting_;  // whose intervals were not asked for yet; the last one was the end

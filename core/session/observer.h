@@ -34,7 +34,13 @@ struct ObservedCall {
   std::uint32_t location = 0;         // of the program's line, as the session's caller numbers them
   std::span<const std::byte> values;  // ids and numbers, where protocol::call_shape() says
   std::span<const NewStorage> outputs{};  // empty where only the executor can describe them
+  // Views that this thread has made since its call before: they are no calls.
+  std::uint32_t views = 0;
 };
+
+// Counted by whoever makes views. Those that PyTorch makes without asking the device, transposes
+// and slices, are not among them.
+inline constinit thread_local std::uint32_t views_made = 0;
 
 // A copy between the host and a storage.
 struct ObservedCopy {
@@ -43,8 +49,25 @@ struct ObservedCopy {
   std::uint64_t size_bytes = 0;
   std::uint32_t stream = 0;
   bool is_to_device = false;
-  bool is_pinned = false;  // host memory that isn't copied, so that the program needn't wait
+  bool is_pinned = false;   // page-locked memory of the host
+  bool is_blocking = true;  // the program goes on when the bytes have been copied
   std::uint32_t location = 0;
+};
+
+// When an operation or copy happened by an observer's clock, in nanoseconds since the device was
+// made: the call in the program's thread, and the work on the device.
+struct ModelledSpan {
+  std::int64_t host_start_ns = 0;
+  std::int64_t host_end_ns = 0;
+  std::int64_t gpu_start_ns = 0;
+  std::int64_t gpu_end_ns = 0;
+};
+
+// What an observer's clock shows. Microseconds since the device was made.
+struct ModelledTime {
+  double host_us = 0;      // the program's time
+  double gpu_us = 0;       // when all that it has called will have been done
+  double gpu_busy_us = 0;  // sum of all kernels' durations
 };
 
 // Called under the session's lock, so by one thread at a time; must not call the session. What
@@ -90,6 +113,9 @@ class SessionObserver {
   virtual std::optional<double> elapsed_time_ms(EventId /*start*/, EventId /*end*/) {
     return std::nullopt;
   }
+  // Of an observer with a clock. A span is that of the call or copy observed last.
+  virtual std::optional<ModelledTime> modelled_time() { return std::nullopt; }
+  virtual std::optional<ModelledSpan> last_span() { return std::nullopt; }
   // Under PyTorch's names (torch.cuda.memory_stats), with "free_bytes" and "total_bytes".
   virtual std::optional<protocol::Numbers> memory_statistics() { return std::nullopt; }
   virtual void reset_peak_memory() noexcept {}

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/protocol/bytes.h"
@@ -106,8 +107,10 @@ void Session::free(TensorId id, std::uint64_t size_bytes) noexcept {
   }
 }
 
-void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                   std::uint32_t stream, std::uint32_t location) {
+std::optional<ModelledSpan> Session::read(TensorId id, std::uint64_t offset_bytes,
+                                          std::span<std::byte> destination, std::uint32_t stream,
+                                          std::uint32_t location, bool is_pinned) {
+  std::optional<ModelledSpan> span;
   std::uint64_t done = 0;
   do {
     const std::uint64_t size_bytes =
@@ -116,42 +119,48 @@ void Session::read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte>
     check_alive();
     use_stream(stream);
     if (done == 0) {
-      observe({.id = id,
-               .offset_bytes = offset_bytes,
-               .size_bytes = destination.size(),
-               .stream = stream,
-               .location = location});
+      span = observe({.id = id,
+                      .offset_bytes = offset_bytes,
+                      .size_bytes = destination.size(),
+                      .stream = stream,
+                      .is_pinned = is_pinned,
+                      .location = location});
     }
     Pending pending(*this, destination.subspan(done, size_bytes));
     batch_.read(pending.token, id, offset_bytes + done, size_bytes);
     wait_for_reply(lock, pending);
     done += size_bytes;
   } while (done < destination.size());
+  return span;
 }
 
-void Session::write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-                    std::uint32_t stream, std::uint32_t location) {
-  write_parts({.id = id,
-               .offset_bytes = offset_bytes,
-               .size_bytes = source.size(),
-               .stream = stream,
-               .is_to_device = true,
-               .location = location},
-              source, transport::make_frame);
+std::optional<ModelledSpan> Session::write(TensorId id, std::uint64_t offset_bytes,
+                                           std::span<const std::byte> source, std::uint32_t stream,
+                                           std::uint32_t location, bool is_pinned) {
+  return write_parts({.id = id,
+                      .offset_bytes = offset_bytes,
+                      .size_bytes = source.size(),
+                      .stream = stream,
+                      .is_to_device = true,
+                      .is_pinned = is_pinned,
+                      .location = location},
+                     source, transport::make_frame);
 }
 
 template <typename MakeFrame>
-void Session::write_parts(const ObservedCopy& copy, std::span<const std::byte> source,
-                          MakeFrame make_frame) {
+std::optional<ModelledSpan> Session::write_parts(const ObservedCopy& copy,
+                                                 std::span<const std::byte> source,
+                                                 MakeFrame make_frame) {
+  std::optional<ModelledSpan> span;
   if (source.size() <= kInlineSizeBytesMax) {
     const Turn turn = this->turn(copy.stream);
-    observe(copy);
+    span = observe(copy);
     batch_.write(copy.id, copy.offset_bytes, source);
-    return;
+    return span;
   }
   for (std::uint64_t done = 0; done < source.size();) {
     const Turn turn = this->turn(copy.stream);
-    if (done == 0) observe(copy);
+    if (done == 0) span = observe(copy);
     const std::uint64_t room = protocol::kPayloadFrameSizeBytes * 16;
     const auto part = source.subspan(done, std::min<std::uint64_t>(room, source.size() - done));
     if (payload_.size() + 16 > protocol::kPayloadFramesMax) flush();
@@ -165,13 +174,16 @@ void Session::write_parts(const ObservedCopy& copy, std::span<const std::byte> s
     batch_.write_frames(copy.id, copy.offset_bytes + done, part.size(), frames);
     done += part.size();
   }
+  return span;
 }
 
 // ---- without waiting ----
 
-void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                         const std::shared_ptr<void>& hold, std::uint32_t stream,
-                         std::uint32_t location) {
+std::optional<ModelledSpan> Session::read_later(TensorId id, std::uint64_t offset_bytes,
+                                                std::span<std::byte> destination,
+                                                const std::shared_ptr<void>& hold,
+                                                std::uint32_t stream, std::uint32_t location) {
+  std::optional<ModelledSpan> span;
   for (std::uint64_t done = 0; done < destination.size();) {
     const std::uint64_t size_bytes =
         std::min<std::uint64_t>(destination.size() - done, kReadSizeBytesMax);
@@ -179,12 +191,13 @@ void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std:
     wait_for_room_to_read(turn.lock_, size_bytes);
     use_stream(stream);  // another thread may have had its turn
     if (done == 0) {
-      observe({.id = id,
-               .offset_bytes = offset_bytes,
-               .size_bytes = destination.size(),
-               .stream = stream,
-               .is_pinned = true,
-               .location = location});
+      span = observe({.id = id,
+                      .offset_bytes = offset_bytes,
+                      .size_bytes = destination.size(),
+                      .stream = stream,
+                      .is_pinned = true,
+                      .is_blocking = false,
+                      .location = location});
     }
     const Token token = expect_later(destination.subspan(done, size_bytes),
                                      [this, size_bytes, hold](const Pending& pending) {
@@ -196,21 +209,24 @@ void Session::read_later(TensorId id, std::uint64_t offset_bytes, std::span<std:
     flush();  // so that it is on its way while the program does something else
     done += size_bytes;
   }
+  return span;
 }
 
-void Session::write_later(TensorId id, std::uint64_t offset_bytes,
-                          std::span<const std::byte> source, const std::shared_ptr<void>& hold,
-                          std::uint32_t stream, std::uint32_t location) {
-  write_parts({.id = id,
-               .offset_bytes = offset_bytes,
-               .size_bytes = source.size(),
-               .stream = stream,
-               .is_to_device = true,
-               .is_pinned = true,
-               .location = location},
-              source, [&](std::span<const std::byte> bytes) {
-                return transport::borrow_frame(bytes, hold);
-              });
+std::optional<ModelledSpan> Session::write_later(TensorId id, std::uint64_t offset_bytes,
+                                                 std::span<const std::byte> source,
+                                                 const std::shared_ptr<void>& hold,
+                                                 std::uint32_t stream, std::uint32_t location) {
+  return write_parts({.id = id,
+                      .offset_bytes = offset_bytes,
+                      .size_bytes = source.size(),
+                      .stream = stream,
+                      .is_to_device = true,
+                      .is_pinned = true,
+                      .is_blocking = false,
+                      .location = location},
+                     source, [&](std::span<const std::byte> bytes) {
+                       return transport::borrow_frame(bytes, hold);
+                     });
 }
 
 protocol::Token Session::expect_later(std::span<std::byte> destination,

@@ -84,25 +84,31 @@ class Session {
 
   // Reads destination.size() bytes of a storage from offset_bytes on. One round trip.
   // Throws OperationError when the operation that made them failed.
-  // location is for the observer, as in Turn::call(); so below.
-  void read(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-            std::uint32_t stream = 0, std::uint32_t location = 0);
+  // The last two are for the observer: location as in Turn::call(), and whether the program's
+  // memory is page-locked. Returns when the copy happened by the observer's clock, if it has one.
+  // So below.
+  std::optional<ModelledSpan> read(TensorId id, std::uint64_t offset_bytes,
+                                   std::span<std::byte> destination, std::uint32_t stream = 0,
+                                   std::uint32_t location = 0, bool is_pinned = false);
 
   // Copies bytes into a storage; returns when the source may be changed.
-  void write(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-             std::uint32_t stream = 0, std::uint32_t location = 0);
+  std::optional<ModelledSpan> write(TensorId id, std::uint64_t offset_bytes,
+                                    std::span<const std::byte> source, std::uint32_t stream = 0,
+                                    std::uint32_t location = 0, bool is_pinned = false);
 
   // The same without waiting, and without a copy of the bytes here. Whatever waits for the executor
   // after this call (synchronize, synchronize_event, query_event, another read) returns after
   // destination was written or source was taken. Until then the memory has to stay as it is, which
   // is what hold is for: its last copy is dropped afterwards, on any thread and under any lock. A
   // read that fails is told by the next synchronize. Both wait while too much is in flight.
-  void read_later(TensorId id, std::uint64_t offset_bytes, std::span<std::byte> destination,
-                  const std::shared_ptr<void>& hold, std::uint32_t stream = 0,
-                  std::uint32_t location = 0);
-  void write_later(TensorId id, std::uint64_t offset_bytes, std::span<const std::byte> source,
-                   const std::shared_ptr<void>& hold, std::uint32_t stream = 0,
-                   std::uint32_t location = 0);
+  std::optional<ModelledSpan> read_later(TensorId id, std::uint64_t offset_bytes,
+                                         std::span<std::byte> destination,
+                                         const std::shared_ptr<void>& hold,
+                                         std::uint32_t stream = 0, std::uint32_t location = 0);
+  std::optional<ModelledSpan> write_later(TensorId id, std::uint64_t offset_bytes,
+                                          std::span<const std::byte> source,
+                                          const std::shared_ptr<void>& hold,
+                                          std::uint32_t stream = 0, std::uint32_t location = 0);
 
   // Waits until everything is executed, on all streams; throws the first failure that nobody has
   // seen yet.
@@ -124,6 +130,8 @@ class Session {
   std::optional<protocol::Numbers> modelled_memory_statistics();
   // Of the observer: true if there is one.
   bool reset_accumulated_memory();
+  // By the observer's clock, without a round trip; nothing where none models time.
+  std::optional<ModelledTime> modelled_time();
 
   std::vector<std::byte> generator_state(std::uint64_t generator);
 
@@ -155,8 +163,8 @@ class Session {
   void wait_for_the_rest(Lock& lock);
   void wait_for_room_to_read(Lock& lock, std::uint64_t size_bytes);
   template <typename MakeFrame>
-  void write_parts(const ObservedCopy& copy, std::span<const std::byte> source,
-                   MakeFrame make_frame);
+  std::optional<ModelledSpan> write_parts(const ObservedCopy& copy,
+                                          std::span<const std::byte> source, MakeFrame make_frame);
   template <typename Append>
   void request(Pending& pending, Lock& lock, Append append);
   protocol::Token expect_later(std::span<std::byte> destination,
@@ -178,7 +186,8 @@ class Session {
   void admit_call(std::uint32_t plan, std::uint32_t location, std::span<const std::byte> values,
                   std::span<const NewStorage> outputs);
   void refuse(std::span<const NewStorage> storages) noexcept;
-  void observe(const ObservedCopy& copy);
+  std::optional<ModelledSpan> observe(const ObservedCopy& copy);
+  std::optional<ModelledSpan> last_span();
   std::optional<double> modelled_time_ms(EventId start, EventId end);
   void release_storage(TensorId id, std::uint64_t size_bytes) noexcept;
   void keep_location(std::uint64_t operation);
@@ -253,6 +262,10 @@ class Session::Turn {
   // were reserved for it. Throws what the observer throws, and then has given them back.
   void call(std::uint32_t plan, std::uint32_t location, std::span<const std::byte> values,
             std::span<const NewStorage> outputs = {});
+  // When the last call() happened by the observer's clock; nothing where it has none.
+  std::optional<ModelledSpan> modelled_span() const { return session_->last_span(); }
+  // Of all storages that are alive.
+  std::uint64_t allocated_bytes() const { return session_->statistics_.allocated_bytes; }
 
   void resize(TensorId id, TensorId new_id, std::uint64_t size_bytes);
   void rename(TensorId provisional, TensorId id);
@@ -276,6 +289,7 @@ class Session::Turn {
   struct Described {
     TensorId provisional_id;
     std::vector<protocol::DescribedOutput> outputs;
+    std::optional<ModelledSpan> span{};  // as modelled_span()
   };
   Described call_and_describe(std::uint32_t plan, std::uint32_t location,
                               std::span<const std::byte> values) &&;

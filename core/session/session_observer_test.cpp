@@ -42,8 +42,10 @@ class Log final : public SessionObserver {
     add("resize", stream);
   }
   void copy(const ObservedCopy& copy) override {
-    add(copy.is_to_device ? "write" : "read", copy.offset_bytes, copy.size_bytes, copy.stream,
-        copy.location);
+    std::string name = copy.is_to_device ? "write" : "read";
+    if (copy.is_pinned) name += " pinned";
+    if (!copy.is_blocking) name += " later";
+    add(name, copy.offset_bytes, copy.size_bytes, copy.stream, copy.location);
     if (copy.location == kForbidden) throw std::runtime_error("no values here");
   }
   void synchronize() override { add("synchronize"); }
@@ -57,7 +59,18 @@ class Log final : public SessionObserver {
     return static_cast<double>(end - start);
   }
 
+  std::optional<ModelledSpan> last_span() override {
+    if (!has_clock) return std::nullopt;
+    const auto count = static_cast<std::int64_t>(lines_.size());
+    return ModelledSpan{.host_start_ns = count, .gpu_end_ns = 10 * count};
+  }
+  std::optional<ModelledTime> modelled_time() override {
+    return has_clock ? std::optional(ModelledTime{.host_us = 1, .gpu_us = 2, .gpu_busy_us = 3})
+                     : std::nullopt;
+  }
+
   static constexpr std::uint32_t kForbidden = 77;
+  bool has_clock = false;
 
  private:
   template <typename... Numbers>
@@ -105,6 +118,42 @@ TEST_F(SessionObserverTest, SeesLargeCopiesOnce) {
   EXPECT_EQ(program_->read(x, 70 << 20), pattern(70 << 20));
   EXPECT_THAT(log_->take(),
               ElementsAre("allocate 73400320 0 0", "write 0 73400320 0 0", "read 0 73400320 0 0"));
+}
+
+TEST_F(SessionObserverTest, KnowsTheMemoryOfACopyAndWhetherTheProgramWaits) {
+  const TensorId x = program_->make(pattern(100));
+  log_->take();
+  Bytes bytes = pattern(100);
+  const auto hold = std::make_shared<int>();
+  program_.session().write(x, 0, bytes, 0, 0, /*is_pinned=*/true);
+  program_.session().write_later(x, 0, bytes, hold);
+  program_.session().read(x, 0, bytes, 0, 0, /*is_pinned=*/true);
+  program_.session().read_later(x, 0, bytes, hold);
+  program_.session().synchronize();
+  EXPECT_THAT(log_->take(),
+              ElementsAre("write pinned 0 100 0 0", "write pinned later 0 100 0 0",
+                          "read pinned 0 100 0 0", "read pinned later 0 100 0 0", "synchronize"));
+}
+
+TEST_F(SessionObserverTest, TellsTimesByItsClock) {
+  const TensorId x = program_->make(pattern(100));
+  Bytes bytes = pattern(100);
+  EXPECT_FALSE(program_.session().modelled_time());
+  EXPECT_FALSE(program_.session().write(x, 0, bytes));
+  EXPECT_FALSE(program_.session().turn().modelled_span());
+  log_->has_clock = true;
+  log_->take();
+  const auto written = program_.session().write(x, 0, bytes);
+  ASSERT_TRUE(written);
+  EXPECT_EQ(written->host_start_ns, 1);
+  EXPECT_EQ(program_.session().read(x, 0, bytes)->gpu_end_ns, 20);
+  const auto hold = std::make_shared<int>();
+  EXPECT_EQ(program_.session().write_later(x, 0, bytes, hold)->gpu_end_ns, 30);
+  EXPECT_EQ(program_.session().read_later(x, 0, bytes, hold)->gpu_end_ns, 40);
+  EXPECT_EQ(program_.session().turn().modelled_span()->gpu_end_ns, 40);
+  EXPECT_EQ(program_.session().modelled_time()->gpu_busy_us, 3);
+  EXPECT_EQ(program_.session().turn().allocated_bytes(), 100u);
+  program_.session().synchronize();
 }
 
 TEST_F(SessionObserverTest, WhatItRefusesDoesNotHappen) {

@@ -110,6 +110,11 @@ std::optional<protocol::Numbers> Session::modelled_memory_statistics() {
   return observer_ ? observer_->memory_statistics() : std::nullopt;
 }
 
+std::optional<ModelledTime> Session::modelled_time() {
+  const Lock lock(mutex_);
+  return observer_ ? observer_->modelled_time() : std::nullopt;
+}
+
 bool Session::reset_accumulated_memory() {
   const Lock lock(mutex_);
   if (observer_) observer_->reset_accumulated_memory();

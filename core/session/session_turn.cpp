@@ -10,6 +10,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -60,7 +61,8 @@ void Session::admit_call(std::uint32_t plan, std::uint32_t location,
                        .stream = stream_,
                        .location = location,
                        .values = values,
-                       .outputs = outputs});
+                       .outputs = outputs,
+                       .views = std::exchange(views_made, 0)});
     } catch (...) {
       refuse(outputs);
       throw;
@@ -69,8 +71,13 @@ void Session::admit_call(std::uint32_t plan, std::uint32_t location,
   for (const NewStorage& output : outputs) count_storage(output.size_bytes);
 }
 
-void Session::observe(const ObservedCopy& copy) {
+std::optional<ModelledSpan> Session::last_span() {
+  return observer_ ? observer_->last_span() : std::nullopt;
+}
+
+std::optional<ModelledSpan> Session::observe(const ObservedCopy& copy) {
   if (observer_) observer_->copy(copy);
+  return last_span();
 }
 
 void Session::count_storage(std::uint64_t size_bytes) {
@@ -186,6 +193,7 @@ Session::Turn::Described Session::Turn::call_and_describe(std::uint32_t plan,
                                                           std::uint32_t location,
                                                           std::span<const std::byte> values) && {
   session_->admit_call(plan, location, values, {});
+  const std::optional<ModelledSpan> span = session_->last_span();
   count_operation(location);
   Lock lock = std::move(lock_);
   Pending pending(*session_);
@@ -199,7 +207,7 @@ Session::Turn::Described Session::Turn::call_and_describe(std::uint32_t plan,
     if (!pending.done) session_->abandoned_outputs_.emplace(pending.token, provisional_id);
     throw;
   }
-  return {.provisional_id = provisional_id, .outputs = std::move(pending.outputs)};
+  return {.provisional_id = provisional_id, .outputs = std::move(pending.outputs), .span = span};
 }
 
 void Session::Turn::resize(TensorId id, TensorId new_id, std::uint64_t size_bytes) {

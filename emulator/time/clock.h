@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/session/observer.h"
 #include "emulator/time/clock_costs.h"
 #include "emulator/time/launch_queue.h"
 #include "emulator/time/network_link.h"
@@ -27,14 +28,6 @@ namespace torch_remote::emulator {
 // The numbers of streams and events are the session's.
 using StreamNumber = std::uint32_t;
 using EventNumber = std::uint64_t;
-
-// What was called last, and when it happened. On the GPU both are equal where nothing ran there.
-struct TimeSpan {
-  Nanoseconds host_start_ns = 0;
-  Nanoseconds host_end_ns = 0;
-  Nanoseconds gpu_start_ns = 0;
-  Nanoseconds gpu_end_ns = 0;
-};
 
 // A copy between host and GPU.
 struct LinkCopy {
@@ -69,6 +62,8 @@ class Clock {
   }
 
   void copy(StreamNumber stream, const LinkCopy& copy);
+  // Views of tensors, which are the program's work alone.
+  void make_views(std::uint32_t count) { host_ns_ += count * costs_.view_ns; }
   // A tensor that no operator fills.
   void allocate() { host_ns_ += costs_.allocate_ns; }
   // The allocator asks the driver for memory, or gives it back, which waits for all streams.
@@ -93,8 +88,8 @@ class Clock {
   double gpu_time_us() const { return microseconds(gpu_ns_); }
   // Sum of all kernels' durations, as if each had the GPU for itself.
   double busy_us() const { return microseconds(busy_ns_); }
-  // Of the last launch or copy.
-  const TimeSpan& last_span() const { return span_; }
+  // Of the last launch or copy. On the GPU both times are equal where nothing ran there.
+  const session::ModelledSpan& last_span() const { return span_; }
 
  private:
   struct Stream {
@@ -133,7 +128,7 @@ class Clock {
   Nanoseconds launcher_ns_ = 0;  // only with a network
   Nanoseconds gpu_ns_ = 0;
   Nanoseconds busy_ns_ = 0;
-  TimeSpan span_;
+  session::ModelledSpan span_;
 
   Stream default_stream_;
   std::unordered_map<StreamNumber, Stream> other_streams_;

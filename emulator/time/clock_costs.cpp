@@ -28,6 +28,7 @@ ClockCosts clock_costs(const LaunchCosts& costs) {
           .query_event_ns = nanoseconds(costs.query_event_us),
           .wait_event_ns = nanoseconds(costs.wait_event_us),
           .allocate_ns = nanoseconds(costs.empty_us),
+          .view_ns = nanoseconds(costs.view_us),
           .copy_call_ns = nanoseconds(costs.copy_call_us),
           .to_device_pinned = link_cost(costs.host_to_device_pinned),
           .to_device_pageable = link_cost(costs.host_to_device_pageable),

@@ -51,6 +51,7 @@ struct ClockCosts {
   Nanoseconds query_event_ns = 0;
   Nanoseconds wait_event_ns = 0;
   Nanoseconds allocate_ns = 0;  // of a tensor that no operator fills, from the allocator's cache
+  Nanoseconds view_ns = 0;
   Nanoseconds copy_call_ns = 0;
 
   LinkCost to_device_pinned{};

@@ -29,6 +29,7 @@ ClockCosts fake_costs() {
   costs.query_event_ns = 400;
   costs.wait_event_ns = 700;
   costs.allocate_ns = 900;
+  costs.view_ns = 1'000;
   costs.copy_call_ns = 6'000;
   costs.to_device_pinned = {.latency_ns = 10'000, .bytes_per_ns = 50};
   costs.to_device_pageable = {.latency_ns = 20'000, .bytes_per_ns = 5};
@@ -84,7 +85,8 @@ TEST(Clock, AnOperationWithoutKernelsTakesTheHostsTimeAlone) {
   Clock clock = local_clock();
   clock.launch(0, {.gpu_ns = 0, .host_ns = 1'500, .kernel_count = 0});
   clock.allocate();
-  EXPECT_EQ(clock.host_time_us(), 2.4);
+  clock.make_views(3);
+  EXPECT_EQ(clock.host_time_us(), 5.4);
   EXPECT_EQ(clock.gpu_time_us(), 0);
 }
 

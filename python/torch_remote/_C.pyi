@@ -13,7 +13,13 @@ DEVICE_COUNT_MAX: int
 DEVICE_TYPE: int
 
 def emulate(
-    gpu_types: list[str], num_threads: int, seed: int, values: str, records_out_of_memory: bool
+    gpu_types: list[str],
+    num_threads: int,
+    seed: int,
+    values: str,
+    records_out_of_memory: bool,
+    round_trip_ms: float = 0.0,
+    bandwidth_mbit_per_s: float = 0.0,
 ) -> int:
     """The first type governs. values: "computed", or in a dry run "raise" or "zero", at a read."""
 
@@ -87,6 +93,23 @@ class OperatorRecorder:
 
 def calibration_rows() -> list[tuple[str, float, str]]:
     """Name, value and source of each parameter of the model of kernel times."""
+
+class Profile:
+    """Started once, then finished once: rows are the fields of _profile.Operation in order."""
+
+    def start(self) -> None: ...
+    def finish(self) -> list[tuple[Any, ...]]: ...
+    def errors(self) -> list[str]: ...
+
+class Clocks:
+    """Of several GPUs, beside a null device before its first operation: for benchmarks."""
+
+    def __init__(self, index: int, gpu_types: list[str]) -> None: ...
+    def times_us(self) -> list[tuple[float, float, float]]:
+        """As modelled_time_us(), by GPU."""
+
+def modelled_time_us(index: int) -> tuple[float, float, float] | None:
+    """The program's time, the GPU's, and how long it was busy."""
 
 class RunningServer:
     """Serves on a thread of its own until end() is called, once."""

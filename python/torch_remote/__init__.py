@@ -29,6 +29,9 @@ from torch_remote._machines.create import (  # noqa: E402
     create_modal_device,
 )
 from torch_remote._machines.machine import Machine, machine, machines  # noqa: E402
+from torch_remote._modelled_time import ModelledTime, modelled_time  # noqa: E402
+from torch_remote._network import Network  # noqa: E402
+from torch_remote._profile import Profile, profile  # noqa: E402
 from torch_remote._version import __version__  # noqa: E402
 from torch_remote.providers import ProviderError  # noqa: E402
 
@@ -37,6 +40,9 @@ __all__ = [
     "GpuProperties",
     "LocalExecutor",
     "Machine",
+    "ModelledTime",
+    "Network",
+    "Profile",
     "ProviderError",
     "Statistics",
     "__version__",
@@ -49,7 +55,9 @@ __all__ = [
     "gpu_properties",
     "machine",
     "machines",
+    "modelled_time",
     "null_device",
     "replace_cuda",
+    "profile",
     "stats",
 ]

@@ -19,6 +19,7 @@ from torch_remote._loading import ensure_loaded
 from torch_remote._machines import groups
 from torch_remote._machines.granted import reported_gpu_type
 from torch_remote._names import is_remote, made_index, remote_index
+from torch_remote._network import Network
 
 # What the protocol holds; which of them an executor has, it says itself.
 _DEVICE_INDEX_MAX = 2**32 - 1
@@ -46,6 +47,7 @@ def emulate(
     dry_run: bool = False,
     oom: Literal["raise", "record"] = "raise",
     on_read: Literal["raise", "zero"] = "raise",
+    network: Network | None = None,
 ) -> torch.device:
     """An emulated GPU in this process; the first, where there are several.
 
@@ -63,6 +65,8 @@ def emulate(
             printing): "raise" RuntimeError with the line that reads it, or read "zero", so that a
             program which logs its loss goes on. An operator whose result has a shape that depends
             on values (nonzero, boolean masks) always raises NotImplementedError.
+        network: in front of the GPU, for its modelled times; default: the program runs on the GPU's
+            machine.
 
     Raises:
         ValueError: unknown GPU type; the message names the nearest. Another word for oom or on_read. Or more GPUs than there can
@@ -75,10 +79,17 @@ def emulate(
     count = whole_number("gpu_count", gpu_count, 1, extension.DEVICE_COUNT_MAX)
     choice("oom", oom, ("raise", "record"))
     values = choice("on_read", on_read, ("raise", "zero")) if dry_run else "computed"
+    between = Network() if network is None else network
+    if not isinstance(between, Network):
+        raise TypeError(f"network has to be a torch_remote.Network, not {network!r}")
+    link = (between.round_trip_ms, between.finite_bandwidth_mbit_per_s)
+    options = (values, oom == "record", *link)
     try:
         with all_or_none() as made:
             for _ in range(count):
-                made.append(_made(extension.emulate([gpu_type], threads, torch.initial_seed(), values, oom == "record")))
+                made.append(
+                    _made(extension.emulate([gpu_type], threads, torch.initial_seed(), *options))
+                )
             groups.join(made)
     except ConnectionError as error:
         raise ValueError(str(error)) from None

@@ -42,10 +42,12 @@
 #include "emulator/emulation.h"
 #include "emulator/gpu_model.h"
 #include "emulator/random/cuda_random.h"
+#include "emulator/time/network_model.h"
 #include "emulator/time/operator_recorder.h"
 #include "python/torch_remote/device_names.h"
 #include "python/torch_remote/emulated_devices.h"
 #include "python/torch_remote/interpreter.h"
+#include "python/torch_remote/profile_bindings.h"
 #include "python/torch_remote/time_bindings.h"
 
 namespace py = pybind11;
@@ -126,12 +128,16 @@ executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
 // The first type governs. values is "computed", or in a dry run what becomes of a read: "raise" or
 // "zero".
 int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_count,
-            std::uint64_t seed, const std::string& values, bool records_out_of_memory) {
+            std::uint64_t seed, const std::string& values, bool records_out_of_memory,
+            double round_trip_ms, double bandwidth_mbit_per_s) {
+  const emulator::NetworkOptions network{.round_trip_ms = round_trip_ms,
+                                         .bandwidth_mbit_per_s = bandwidth_mbit_per_s};
+  network.check();
   const client::ReservedIndex index;
   const emulator::Values which = values == "computed" ? emulator::Values::kComputed
                                  : values == "zero"   ? emulator::Values::kZerosAtRead
                                                       : emulator::Values::kRaiseAtRead;
-  auto emulation = make_emulation(gpu_types, which, records_out_of_memory, index.value());
+  auto emulation = make_emulation(gpu_types, which, records_out_of_memory, index.value(), network);
   const std::string& governing = gpu_types.front();
   if (which == emulator::Values::kComputed) {
     return add_device(make_in_process(index.value(), emulator_factory(governing), thread_count,
@@ -378,7 +384,8 @@ PYBIND11_MODULE(_C, module) {
   module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
   module.attr("DEVICE_TYPE") = static_cast<int>(c10::DeviceType::PrivateUse1);
   module.def("emulate", &emulate, py::arg("gpu_types"), py::arg("num_threads"), py::arg("seed"),
-             py::arg("values"), py::arg("records_out_of_memory"));
+             py::arg("values"), py::arg("records_out_of_memory"), py::arg("round_trip_ms") = 0.0,
+             py::arg("bandwidth_mbit_per_s") = 0.0);
   define_emulation(module);
   module.def("null_device", &null_device, py::arg("seed"));
   module.def("recording_device", &recording_device, py::arg("seed"));
@@ -448,6 +455,7 @@ PYBIND11_MODULE(_C, module) {
       py::arg("index"));
   module.def("generator_state", &generator_state, py::arg("index"));
   module.def("set_generator_state", &set_generator_state, py::arg("index"), py::arg("state"));
+  add_profile_bindings(module);
   add_time_bindings(module);
   module.def("show_as_cuda", &show_as_cuda, py::arg("indices"));
   module.def("show_as_remote", &show_as_remote);

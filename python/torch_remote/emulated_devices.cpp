@@ -25,8 +25,8 @@ namespace {
 using emulator::Emulation;
 
 std::optional<std::string_view> environment(std::string_view name) {
-  const char* value =
-      std::getenv(std::string(name).c_str());  // NOLINT(concurrency-mt-unsafe): Python's lock is held
+  const char* value = std::getenv(
+      std::string(name).c_str());  // NOLINT(concurrency-mt-unsafe): Python's lock is held
   return value == nullptr ? std::nullopt : std::optional<std::string_view>(value);
 }
 
@@ -121,7 +121,8 @@ std::map<std::string, std::string> dry_run_description(const std::string& gpu_ty
 
 std::shared_ptr<Emulation> make_emulation(const std::vector<std::string>& gpu_types,
                                           emulator::Values values, bool records_out_of_memory,
-                                          int device_index) {
+                                          int device_index,
+                                          const emulator::NetworkOptions& network) {
   std::vector<GpuModel> gpus;
   for (const std::string& type : gpu_types) gpus.push_back(gpu_model(type));
   using emulator::OutOfMemoryPolicy;
@@ -133,7 +134,8 @@ std::shared_ptr<Emulation> make_emulation(const std::vector<std::string>& gpu_ty
                      .libraries = emulator::library_settings(environment),
                      .out_of_memory = records_out_of_memory ? OutOfMemoryPolicy::kRecord
                                                             : OutOfMemoryPolicy::kRaise,
-                     .device_index = device_index}});
+                     .device_index = device_index},
+          .clock = {.network = network}});
 }
 
 void attach_emulation(client::Device& device, std::shared_ptr<Emulation> emulation) {

@@ -11,6 +11,7 @@
 
 #include "core/client/device.h"
 #include "emulator/emulation.h"
+#include "emulator/time/network_model.h"
 
 namespace torch_remote::python {
 
@@ -21,7 +22,8 @@ std::map<std::string, std::string> dry_run_description(const std::string& gpu_ty
 // environment. Throws std::invalid_argument for an unknown type and for malformed settings.
 std::shared_ptr<emulator::Emulation> make_emulation(const std::vector<std::string>& gpu_types,
                                                     emulator::Values values,
-                                                    bool records_out_of_memory, int device_index);
+                                                    bool records_out_of_memory, int device_index,
+                                                    const emulator::NetworkOptions& network = {});
 
 // Where the executor says that it emulates a GPU, and no emulation is given, it gets one.
 void attach_emulation(client::Device& device, std::shared_ptr<emulator::Emulation> emulation);
