@@ -136,10 +136,12 @@ void Clock::device_free(std::uint64_t size_bytes) {
 void Clock::record_event(EventNumber event, StreamNumber number, bool with_time) {
   host_ns_ += costs_.record_event_ns;
   send(kShortMessageSizeBytes);
-  Stream& stream = state(number);
-  stream.ready_ns = std::max(stream.ready_ns, launcher_ns() + costs_.launch_latency_ns);
-  gpu_ns_ = std::max(gpu_ns_, stream.ready_ns);
-  events_[event] = {.time_ns = stream.ready_ns, .with_time = with_time};
+  // A time is taken by the GPU, which the command has to reach first. That a stream has nothing to
+  // do is known here.
+  const Nanoseconds latency_ns = with_time ? costs_.launch_latency_ns : 0;
+  const Nanoseconds time_ns = std::max(state(number).ready_ns, launcher_ns() + latency_ns);
+  gpu_ns_ = std::max(gpu_ns_, time_ns);
+  events_[event] = {.time_ns = time_ns, .with_time = with_time};
 }
 
 void Clock::wait_event(EventNumber event, StreamNumber number) {

@@ -209,6 +209,12 @@ TEST(Clock, EventsHaveTheTimeOfTheirStream) {
   EXPECT_THAT(clock.elapsed_time_ms(2, 1), Optional(-0.211));
 }
 
+TEST(Clock, AStreamWithoutWorkIsDoneAtOnce) {
+  Clock clock = local_clock();
+  clock.record_event(1, 0, false);
+  EXPECT_THAT(clock.query_event(1), Optional(true));
+}
+
 TEST(Clock, EventsWithoutTimeHaveNone) {
   Clock clock = local_clock();
   clock.record_event(1, 0, true);
