@@ -94,8 +94,7 @@ Device::Device(int index, std::unique_ptr<session::Session> session, std::shared
       session_(std::move(session)),
       kernels_(kernels_of(session_->welcome().description)),
       emulates_gpu_(session_->welcome().description.contains("emulates")),
-      has_values_(kernels_ != Kernels::kNone &&
-                  has_values_with(session_->welcome().description)),
+      has_values_(kernels_ != Kernels::kNone && has_values_with(session_->welcome().description)),
       plan_table_(session_->welcome().limits.plan_count_max),
       plans_(plan_table_.capacity()) {}
 

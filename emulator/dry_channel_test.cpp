@@ -1,0 +1,80 @@
+// Copyright (C) 2026 the torch-remote authors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+//
+// What a session sees of an executor that isn't there.
+#include "emulator/dry_channel.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <vector>
+
+#include "core/session/byte_program_for_test.h"
+#include "core/session/session.h"
+
+namespace torch_remote::emulator {
+namespace {
+
+using session::ByteProgram;
+using session::Bytes;
+using session::TensorId;
+
+TEST(DryChannelTest, SaysThatItHasNoValues) {
+  ByteProgram program(make_dry_channel({{"emulates", "T4"}}), "this process", 7);
+  const auto& description = program.session().welcome().description;
+  EXPECT_EQ(description.at("emulates"), "T4");
+  EXPECT_EQ(description.at("values"), "none");
+}
+
+TEST(DryChannelTest, ReadsZerosOfEverySize) {
+  ByteProgram program(make_dry_channel({}), "this process", 7);
+  for (const std::size_t size : {0, 1, 16 * 1024, 16 * 1024 + 1, (3 << 20) + 5}) {
+    const TensorId id = program.make(session::pattern(size));
+    program.add(id, size, 1);
+    EXPECT_EQ(program.read(id, size), Bytes(size)) << size;
+  }
+}
+
+TEST(DryChannelTest, AnswersWithoutWaiting) {
+  ByteProgram program(make_dry_channel({}), "this process", 7);
+  program.session().turn().record_event(1, false);
+  EXPECT_TRUE(program.session().query_event(1));
+  program.session().synchronize_event(1);
+  program.session().synchronize();
+  EXPECT_TRUE(program.session().memory_statistics().empty());
+  EXPECT_THROW(program.session().elapsed_time_ms(1, 1), session::OperationError);
+}
+
+TEST(DryChannelTest, NothingIsInFlightHoweverMuchIsCalled) {
+  ByteProgram program(make_dry_channel({}), "this process", 7);
+  for (int i = 0; i < 200'000; ++i) {
+    const TensorId id = program.copy(i + 1, 64);
+    program.session().free(id, 64);
+  }
+  program.session().synchronize();
+  EXPECT_EQ(program.session().statistics().operations, 200'000u);
+  EXPECT_EQ(program.session().statistics().storages, 0u);
+}
+
+TEST(DryChannelTest, RefusesToDescribeWhatDependsOnValues) {
+  ByteProgram program(make_dry_channel({}), "this process", 7);
+  EXPECT_THROW(program.describe(1, 10), session::OperationError);
+}
+
+// Seed and offset, 16 bytes, as CUDA's generators keep them.
+TEST(DryChannelTest, GeneratorsKeepWhatTheyWereGiven) {
+  ByteProgram program(make_dry_channel({}), "this process", 7);
+  program.session().turn().seed(0, 0x0102030405060708);
+  const std::vector<std::byte> seeded = program.session().generator_state(0);
+  ASSERT_EQ(seeded.size(), 16u);
+  EXPECT_EQ(seeded[0], std::byte{8});
+  EXPECT_EQ(seeded[8], std::byte{0});
+  const std::vector<std::byte> other(16, std::byte{9});
+  program.session().turn().set_generator_state(3, other);
+  EXPECT_EQ(program.session().generator_state(3), other);
+  EXPECT_EQ(program.session().generator_state(0), seeded);
+}
+
+}  // namespace
+}  // namespace torch_remote::emulator
