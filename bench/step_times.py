@@ -3,7 +3,7 @@
 """Modelled against measured times of whole steps: 13 programs on two real GPUs.
 
 The programs are those of emulator/calibration, whose recorded steps the clock's rules and costs were not fitted to.
-They run once, on a device that computes nothing, with the clocks of both GPUs beside it.
+They run once, as a dry run of both GPUs.
 """
 
 import argparse
@@ -40,11 +40,12 @@ def recorded(gpu_type: str) -> dict[str, dict[str, Any]]:
 
 
 class Steps:
-    """A program on a null device, and the times of its steps on each GPU, in milliseconds."""
+    """A dry run of a program, and the times of its steps on each GPU, in milliseconds."""
 
     def __init__(self, make_step: Callable[..., Callable[[], object]]) -> None:
-        device = torch_remote.null_device()
-        self.clocks = ensure_loaded().Clocks(device.index, list(RECORDED))
+        index = ensure_loaded().emulate(list(RECORDED), 1, 0, "zero", True)
+        device = torch.device("remote", index)
+        self.index = index
         torch.remote.set_device(device)
         self.step = make_step(device, False)
         for _ in range(WARM_UP_STEPS):
@@ -56,16 +57,21 @@ class Steps:
     def _times(self, wait_after_each: bool) -> list[tuple[float, float]]:
         """For each GPU, of a step: the program's time, and the kernels'."""
         torch.remote.synchronize()
-        before = self.clocks.times_us()
+        before = self._clocks_us()
         for _ in range(STEPS):
             self.step()
             if wait_after_each:
                 torch.remote.synchronize()
         torch.remote.synchronize()
         return [
-            ((after[0] - start[0]) / STEPS / 1e3, (after[2] - start[2]) / STEPS / 1e3)
-            for start, after in zip(before, self.clocks.times_us(), strict=True)
+            ((after[0] - start[0]) / STEPS / 1e3, (after[1] - start[1]) / STEPS / 1e3)
+            for start, after in zip(before, self._clocks_us(), strict=True)
         ]
+
+    def _clocks_us(self) -> list[tuple[float, float]]:
+        """For each GPU: the program's time, and the kernels'."""
+        gpus = ensure_loaded().emulation(self.index)["gpus"]
+        return [(gpu["host_us"], gpu["gpu_busy_us"]) for gpu in gpus]
 
 
 def compared(names: list[str]) -> Iterator[dict[str, Any]]:

@@ -25,6 +25,10 @@ void with_session_errors(Action action) {
   }
 }
 
+std::uint64_t size_of(std::int64_t bytes) {
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(bytes, 0));
+}
+
 template <typename Entry>
 Entry& entry_of(std::vector<Entry>& entries, std::uint32_t number) {
   if (number >= entries.size()) entries.resize(number + 1);
@@ -36,7 +40,9 @@ Entry& entry_of(std::vector<Entry>& entries, std::uint32_t number) {
 Emulation::Emulation(std::vector<GpuModel> gpus, EmulationOptions options)
     : values_(options.values),
       memory_(std::move(gpus), std::move(options.memory)),
-      clocks_(memory_.gpus(), options.clock) {}
+      clocks_(memory_.gpus(), options.time),
+      device_calls_(memory_.gpus().size()),
+      step_us_(memory_.gpus().size()) {}
 
 void Emulation::define_operator(std::uint32_t number, std::string_view name,
                                 std::string_view overload) {
@@ -67,6 +73,7 @@ void Emulation::call(const session::ObservedCall& call) {
                   .stream = call.stream,
                   .location = call.location});
   });
+  time_device_calls();
   clocks_.call(call);
   ++plan.calls;
   ++operations_;
@@ -89,7 +96,35 @@ void Emulation::allocate(const session::NewStorage& storage, std::uint32_t strea
         storage,
         {.operation = "allocation", .number = operations_, .stream = stream, .location = location});
   });
+  time_device_calls();
   clocks_.allocate();
+}
+
+// What the allocator asked of the device since the last time, before the operation that needed it.
+void Emulation::time_device_calls() {
+  memory_.for_each_group(
+      [this](std::span<const GpuNumber> gpus, const AllocatorStatistics& statistics) {
+        const Counter& segments = statistics.segment.all;
+        const Counter& bytes = statistics.reserved_bytes.all;
+        const DeviceCalls now{.allocated = segments.allocated,
+                              .freed = segments.freed,
+                              .allocated_bytes = bytes.allocated,
+                              .freed_bytes = bytes.freed};
+        if (now == device_calls_[gpus.front()]) [[likely]]
+          return;
+        for (const GpuNumber gpu : gpus) {
+          const DeviceCalls before = std::exchange(device_calls_[gpu], now);
+          if (now.freed > before.freed) {
+            clocks_.clock(gpu).device_free(static_cast<std::uint32_t>(now.freed - before.freed),
+                                           size_of(now.freed_bytes - before.freed_bytes));
+          }
+          if (now.allocated > before.allocated) {
+            clocks_.clock(gpu).device_malloc(
+                static_cast<std::uint32_t>(now.allocated - before.allocated),
+                size_of(now.allocated_bytes - before.allocated_bytes));
+          }
+        }
+      });
 }
 
 void Emulation::copy(const session::ObservedCopy& copy) {
@@ -113,6 +148,34 @@ void Emulation::synchronize() {
   clocks_.synchronize();
 }
 
+void Emulation::synchronize_event(session::EventId event) { clocks_.synchronize_event(event); }
+
+void Emulation::record_event(session::EventId event, std::uint32_t stream, bool with_time) {
+  clocks_.record_event(event, stream, with_time);
+}
+
+void Emulation::wait_event(session::EventId event, std::uint32_t stream) {
+  clocks_.wait_event(event, stream);
+}
+
+void Emulation::free_event(session::EventId event) noexcept { clocks_.free_event(event); }
+
+std::optional<bool> Emulation::query_event(session::EventId event) {
+  return clocks_.query_event(event);
+}
+
+std::optional<double> Emulation::elapsed_time_ms(session::EventId start, session::EventId end) {
+  return clocks_.elapsed_time_ms(start, end);
+}
+
+void Emulation::mark_step() {
+  steps_.push_back(operations_);
+  for (GpuNumber gpu = 0; gpu < clocks_.size(); ++gpu) {
+    const Clock& clock = clocks_.clock(gpu);
+    step_us_[gpu].push_back(std::max(clock.host_time_us(), clock.gpu_time_us()));
+  }
+}
+
 std::optional<protocol::Numbers> Emulation::memory_statistics() {
   const MemoryGroups::Usage usage = memory_.usage(0);
   protocol::Numbers numbers;
@@ -124,8 +187,14 @@ std::optional<protocol::Numbers> Emulation::memory_statistics() {
 }
 
 void Emulation::reset_peak_memory() noexcept { memory_.reset_peak(); }
-void Emulation::reset_accumulated_memory() noexcept { memory_.reset_accumulated(); }
-void Emulation::empty_cache() noexcept { memory_.empty_cache(); }
+void Emulation::reset_accumulated_memory() noexcept {
+  memory_.reset_accumulated();
+  device_calls_.assign(device_calls_.size(), {});
+}
+void Emulation::empty_cache() noexcept {
+  memory_.empty_cache();
+  time_device_calls();
+}
 
 std::vector<GpuOutcome> Emulation::outcomes() const {
   std::vector<GpuOutcome> outcomes;
@@ -137,7 +206,10 @@ std::vector<GpuOutcome> Emulation::outcomes() const {
                         .allocated_bytes_peak = usage.allocated_bytes_peak,
                         .reserved_bytes_peak = usage.reserved_bytes_peak,
                         .memory = usage.series->points(),
-                        .time = clocks_.modelled_time(gpu)});
+                        .host_us = clocks_.clock(gpu).host_time_us(),
+                        .gpu_us = clocks_.clock(gpu).gpu_time_us(),
+                        .gpu_busy_us = clocks_.clock(gpu).busy_us(),
+                        .step_us = step_us_[gpu]});
     if (usage.shortfall != nullptr) outcomes.back().shortfall = *usage.shortfall;
   }
   return outcomes;

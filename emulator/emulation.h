@@ -36,7 +36,7 @@ enum class Values : std::uint8_t {
 struct EmulationOptions {
   Values values = Values::kComputed;
   MemoryGroupOptions memory{};
-  ClockOptions clock{};
+  ClockOptions time{};
 };
 
 // What one GPU's models say of the run so far. Sizes in bytes.
@@ -48,7 +48,13 @@ struct GpuOutcome {
   std::uint64_t reserved_bytes_peak = 0;
   std::optional<Shortfall> shortfall{};
   std::vector<MemorySeries::Point> memory{};
-  session::ModelledTime time{};
+  // Modelled times so far, in microseconds: the program's, when all that it has called will have
+  // been done, and the sum of its kernels' durations.
+  double host_us = 0;
+  double gpu_us = 0;
+  double gpu_busy_us = 0;
+  // At each mark_step(), when all that was called before will have been done.
+  std::vector<double> step_us{};
 };
 
 // How often the program called an operator, all its plans together.
@@ -76,33 +82,26 @@ class Emulation final : public session::SessionObserver {
   void free(session::TensorId id, std::uint64_t size_bytes) noexcept override;
   void record_stream(session::TensorId id, std::uint32_t stream) override;
   void synchronize() override;
-  void synchronize_event(session::EventId event) override { clocks_.synchronize_event(event); }
-  void record_event(session::EventId event, std::uint32_t stream, bool with_time) override {
-    clocks_.record_event(event, stream, with_time);
-  }
-  void wait_event(session::EventId event, std::uint32_t stream) override {
-    clocks_.wait_event(event, stream);
-  }
-  void free_event(session::EventId event) noexcept override { clocks_.free_event(event); }
+  void synchronize_event(session::EventId event) override;
+  void record_event(session::EventId event, std::uint32_t stream, bool with_time) override;
+  void wait_event(session::EventId event, std::uint32_t stream) override;
+  void free_event(session::EventId event) noexcept override;
 
-  std::optional<bool> query_event(session::EventId event) override {
-    return clocks_.query_event(event);
-  }
-  std::optional<double> elapsed_time_ms(session::EventId start, session::EventId end) override {
-    return clocks_.elapsed_time_ms(start, end);
-  }
+  // By the first GPU's clock.
+  std::optional<bool> query_event(session::EventId event) override;
+  std::optional<double> elapsed_time_ms(session::EventId start, session::EventId end) override;
   std::optional<session::ModelledTime> modelled_time() override { return clocks_.modelled_time(); }
   std::optional<session::ModelledSpan> last_span() override { return clocks_.last_span(); }
+
   std::optional<protocol::Numbers> memory_statistics() override;
   void reset_peak_memory() noexcept override;
   void reset_accumulated_memory() noexcept override;
   void empty_cache() noexcept override;
 
   // The program begins its next step.
-  void mark_step() { steps_.push_back(operations_); }
+  void mark_step();
 
   const std::vector<GpuModel>& gpus() const { return memory_.gpus(); }
-  const ClockGroup& clocks() const { return clocks_; }
   std::vector<GpuOutcome> outcomes() const;
   std::vector<OperatorCount> operator_counts() const;  // by name
   std::uint64_t operations() const { return operations_; }
@@ -126,15 +125,28 @@ class Emulation final : public session::SessionObserver {
     std::string full_name() const { return overload.empty() ? name : name + "." + overload; }
   };
 
+  // What an allocator has had of its GPU, and given back.
+  struct DeviceCalls {
+    std::int64_t allocated = 0;
+    std::int64_t freed = 0;
+    std::int64_t allocated_bytes = 0;
+    std::int64_t freed_bytes = 0;
+
+    friend bool operator==(const DeviceCalls&, const DeviceCalls&) = default;
+  };
+
   void refuse_values(const Plan& plan, std::uint32_t location) const;
+  void time_device_calls();
 
   Values values_;
   MemoryGroups memory_;
-  ClockGroup clocks_;                // after memory_, which keeps the GPUs
-  std::vector<Operator> operators_;  // by number
-  std::vector<Plan> plans_;          // by number
+  ClockGroup clocks_;
+  std::vector<DeviceCalls> device_calls_;  // by GPU, as far as they were timed
+  std::vector<Operator> operators_;        // by number
+  std::vector<Plan> plans_;                // by number
   std::uint64_t operations_ = 0;
   std::vector<std::uint64_t> steps_;
+  std::vector<std::vector<double>> step_us_;  // by GPU
 };
 
 }  // namespace torch_remote::emulator

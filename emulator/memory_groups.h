@@ -103,6 +103,12 @@ class MemoryGroups {
     const Shortfall* shortfall = nullptr;             // likewise; null where everything fitted
   };
   Usage usage(GpuNumber gpu) const;
+  // Calls visit(the numbers of GPUs that share a model, its statistics) for each model.
+  template <typename Visit>
+  void for_each_group(Visit visit) const {
+    for (const Group& group : groups_)
+      visit(std::span<const GpuNumber>(group.members), group.allocator.statistics());
+  }
   std::size_t group_count() const { return groups_.size(); }
 
  private:

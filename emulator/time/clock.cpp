@@ -122,13 +122,15 @@ void Clock::read_scalar(Stream& stream) {
   gpu_ns_ = std::max(gpu_ns_, host_ns_);
 }
 
-void Clock::device_malloc(std::uint64_t size_bytes) {
-  launcher_ns() += scaled_ns(costs_.device_malloc_ns, costs_.device_malloc_ns_per_mib, size_bytes);
+void Clock::device_malloc(std::uint32_t count, std::uint64_t size_bytes) {
+  launcher_ns() +=
+      scaled_ns(count * costs_.device_malloc_ns, costs_.device_malloc_ns_per_mib, size_bytes);
 }
 
-void Clock::device_free(std::uint64_t size_bytes) {
-  launcher_ns() = std::max(launcher_ns(), gpu_ns_) +
-                  scaled_ns(costs_.device_free_ns, costs_.device_free_ns_per_mib, size_bytes);
+void Clock::device_free(std::uint32_t count, std::uint64_t size_bytes) {
+  launcher_ns() =
+      std::max(launcher_ns(), gpu_ns_) +
+      scaled_ns(count * costs_.device_free_ns, costs_.device_free_ns_per_mib, size_bytes);
 }
 
 // ---- events and waits ----

@@ -66,9 +66,10 @@ class Clock {
   void make_views(std::uint32_t count) { host_ns_ += count * costs_.view_ns; }
   // A tensor that no operator fills.
   void allocate() { host_ns_ += costs_.allocate_ns; }
-  // The allocator asks the driver for memory, or gives it back, which waits for all streams.
-  void device_malloc(std::uint64_t size_bytes);
-  void device_free(std::uint64_t size_bytes);
+  // The allocator asks the driver for memory, or gives it back, which waits for all streams: so
+  // many pieces, and so many bytes in all of them.
+  void device_malloc(std::uint32_t count, std::uint64_t size_bytes);
+  void device_free(std::uint32_t count, std::uint64_t size_bytes);
 
   void record_event(EventNumber event, StreamNumber stream, bool with_time);
   void wait_event(EventNumber event, StreamNumber stream);

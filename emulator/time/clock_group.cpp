@@ -67,11 +67,11 @@ std::optional<double> ClockGroup::elapsed_time_ms(session::EventId start,
   return clocks_.front().elapsed_time_ms(start, end);
 }
 
-session::ModelledTime ClockGroup::modelled_time(std::size_t index) const {
-  const Clock& clock = clocks_[index];
-  return {.host_us = clock.host_time_us(),
-          .gpu_us = clock.gpu_time_us(),
-          .gpu_busy_us = clock.busy_us()};
+session::ModelledTime ClockGroup::modelled_time() const {
+  const Clock& first = clocks_.front();
+  return {.host_us = first.host_time_us(),
+          .gpu_us = first.gpu_time_us(),
+          .gpu_busy_us = first.busy_us()};
 }
 
 }  // namespace torch_remote::emulator

@@ -52,7 +52,7 @@ class ClockGroup {
   void free_event(session::EventId event) noexcept;
   std::optional<bool> query_event(session::EventId event);
   std::optional<double> elapsed_time_ms(session::EventId start, session::EventId end) const;
-  session::ModelledTime modelled_time(std::size_t index = 0) const;
+  session::ModelledTime modelled_time() const;
   session::ModelledSpan last_span() const { return clocks_.front().last_span(); }
 
   // In the order of the GPUs.

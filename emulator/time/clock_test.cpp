@@ -322,14 +322,16 @@ TEST(Clock, ReadingANumberWaitsForItsStreamAlone) {
 TEST(Clock, GettingMemoryTakesTheHostsTime) {
   Clock clock = local_clock();
   clock.launch(0, kernel(1000));
-  clock.device_malloc(20 * kMebibyte);
+  clock.device_malloc(1, 20 * kMebibyte);
   EXPECT_EQ(clock.host_time_us(), 10 + 50 + 2);
+  clock.device_malloc(2, 20 * kMebibyte);
+  EXPECT_EQ(clock.host_time_us(), 62 + 2 * 50 + 2);
 }
 
 TEST(Clock, GivingMemoryBackWaitsForTheGpu) {
   Clock clock = local_clock();
   clock.launch(0, kernel(1000));  // until 1015
-  clock.device_free(20 * kMebibyte);
+  clock.device_free(1, 20 * kMebibyte);
   EXPECT_EQ(clock.host_time_us(), 1015 + 40 + 10);
 }
 

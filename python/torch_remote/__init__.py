@@ -57,6 +57,7 @@ __all__ = [
     "machines",
     "modelled_time",
     "null_device",
+    "profile",
     "replace_cuda",
     "profile",
     "stats",

@@ -82,8 +82,10 @@ def emulate(
     between = Network() if network is None else network
     if not isinstance(between, Network):
         raise TypeError(f"network has to be a torch_remote.Network, not {network!r}")
-    link = (between.round_trip_ms, between.finite_bandwidth_mbit_per_s)
-    options = (values, oom == "record", *link)
+    options = (
+        *(values, oom == "record"),
+        *(between.round_trip_ms, between.finite_bandwidth_mbit_per_s),
+    )
     try:
         with all_or_none() as made:
             for _ in range(count):

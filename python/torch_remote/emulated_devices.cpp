@@ -82,6 +82,10 @@ py::dict row_of(const emulator::GpuOutcome& outcome) {
         py::make_tuple(point.first_operation, point.allocated_bytes, point.reserved_bytes));
   }
   row["memory"] = std::move(memory);
+  row["host_us"] = outcome.host_us;
+  row["gpu_us"] = outcome.gpu_us;
+  row["gpu_busy_us"] = outcome.gpu_busy_us;
+  row["step_us"] = outcome.step_us;
   return row;
 }
 
@@ -135,7 +139,7 @@ std::shared_ptr<Emulation> make_emulation(const std::vector<std::string>& gpu_ty
                      .out_of_memory = records_out_of_memory ? OutOfMemoryPolicy::kRecord
                                                             : OutOfMemoryPolicy::kRaise,
                      .device_index = device_index},
-          .clock = {.network = network}});
+          .time = {.network = network}});
 }
 
 void attach_emulation(client::Device& device, std::shared_ptr<Emulation> emulation) {

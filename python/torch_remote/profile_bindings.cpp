@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "python/torch_remote/profile_bindings.h"
 
-#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -18,9 +17,6 @@
 #include "core/client/recording.h"
 #include "core/client/source_location.h"
 #include "core/session/session.h"
-#include "emulator/clocked_observer.h"
-#include "emulator/gpu_model.h"
-#include "emulator/time/clock_group.h"
 
 namespace py = pybind11;
 
@@ -91,42 +87,6 @@ std::optional<TimesUs> modelled_time_us(int index) {
   return TimesUs(time->host_us, time->gpu_us, time->gpu_busy_us);
 }
 
-// For devices that compute nothing, whose memory nobody counts.
-class NoMemory final : public session::SessionObserver {
- public:
-  void call(const session::ObservedCall& /*call*/) override {}
-  void allocate(const session::NewStorage& /*storage*/, std::uint32_t /*stream*/,
-                std::uint32_t /*location*/) override {}
-  void free(session::TensorId /*id*/, std::uint64_t /*size_bytes*/) noexcept override {}
-};
-
-// The clocks of several GPUs beside a device that computes nothing.
-class Clocks {
- public:
-  Clocks(int index, const std::vector<std::string>& gpu_types) : index_(index) {
-    std::vector<GpuModel> gpus;
-    for (const std::string& type : gpu_types) gpus.push_back(gpu_model(type));
-    observer_ = std::make_shared<emulator::ClockedObserver>(std::make_shared<NoMemory>(),
-                                                            emulator::ClockGroup(gpus));
-    client::device_at(index).session().set_observer(observer_);
-  }
-
-  std::vector<TimesUs> times_us() const {
-    return client::device_at(index_).session().with_observer_at_rest([this] {
-      std::vector<TimesUs> times;
-      for (std::size_t i = 0; i < observer_->clocks().size(); ++i) {
-        const emulator::Clock& clock = observer_->clocks().clock(i);
-        times.emplace_back(clock.host_time_us(), clock.gpu_time_us(), clock.busy_us());
-      }
-      return times;
-    });
-  }
-
- private:
-  int index_;
-  std::shared_ptr<emulator::ClockedObserver> observer_;
-};
-
 }  // namespace
 
 void add_profile_bindings(py::module_& module) {
@@ -137,9 +97,6 @@ void add_profile_bindings(py::module_& module) {
       .def("errors", &Profile::errors);
   module.def("modelled_time_us", &modelled_time_us, py::arg("index"),
              py::call_guard<py::gil_scoped_release>());
-  py::class_<Clocks>(module, "Clocks")
-      .def(py::init<int, const std::vector<std::string>&>(), py::arg("index"), py::arg("gpu_types"))
-      .def("times_us", &Clocks::times_us);
 }
 
 }  // namespace torch_remote::python
