@@ -65,21 +65,28 @@ bool is_depthwise(const Convolution& convolution) {
 enum class Product : std::uint8_t { kOutput, kInputGradient, kWeightGradient };
 
 // The tensor as kernels read it: half types with four channels at least, for gradients of inputs
-// eight.
+// eight; float32 for gradients of weights four.
 std::uint64_t copy_bytes(const TensorLayout& tensor, Product product) {
   const auto channels = static_cast<std::uint64_t>(tensor.sizes[1]);
-  const std::uint64_t multiple =
-      !is_half(tensor.dtype) ? 1 : (product == Product::kInputGradient ? 8 : 4);
+  std::uint64_t multiple = 1;
+  if (is_half(tensor.dtype)) {
+    multiple = product == Product::kInputGradient ? 8 : 4;
+  } else if (product == Product::kWeightGradient) {
+    multiple = 4;
+  }
   return size_bytes(tensor) / channels * round_up(channels, multiple);
+}
+
+bool has_aligned_channels(const Convolution& convolution) {
+  const std::uint64_t element_bytes = protocol::data_type_size_bytes(convolution.input->dtype);
+  const auto channels = static_cast<std::uint64_t>(convolution.input->sizes[1]);
+  return channels * element_bytes % kAlignmentBytes == 0;
 }
 
 // Copies of tensors whose layout or number of channels doesn't suit the kernels.
 std::uint64_t copies_bytes(const Convolution& convolution, Product product) {
-  const std::uint64_t element_bytes = protocol::data_type_size_bytes(convolution.input->dtype);
-  const auto channels = static_cast<std::uint64_t>(convolution.input->sizes[1]);
-  const bool is_aligned = channels * element_bytes % kAlignmentBytes == 0;
   const bool is_last = is_channels_last_call(convolution);
-  if (is_last && is_aligned) return 0;
+  if (is_last && has_aligned_channels(convolution)) return 0;
   std::uint64_t bytes = copy_bytes(*convolution.input, product);
   if (!convolution.is_pointwise) bytes += copy_bytes(*convolution.weight, product);
   const bool is_full_float = !is_half(convolution.input->dtype);
@@ -148,10 +155,18 @@ std::uint64_t parts_bytes(const Convolution& convolution, const GpuModel& gpu) {
     return !is_narrow && tiles < multiprocessors * 3 / 2 ? multiprocessors * kTileBytes : 0;
   if (tiles >= multiprocessors / 2)
     return convolution.is_pointwise ? 0 : multiprocessors / 2 * kTileBytes;
-  const std::uint64_t parts_max = convolution.is_pointwise ? multiprocessors : kPartsMax;
-  const std::uint64_t parts = std::min(parts_max, multiprocessors / (tiles * (is_narrow ? 2 : 1)));
+  // A few channels make a weight so small that there is a part for each multiprocessor.
+  const bool is_tiny =
+      convolution.is_pointwise || (!is_narrow && !has_aligned_channels(convolution));
+  const std::uint64_t parts_max = is_tiny ? multiprocessors : kPartsMax;
+  const std::uint64_t fitting = is_tiny && !convolution.is_pointwise
+                                    ? multiprocessors
+                                    : multiprocessors / (tiles * (is_narrow ? 2 : 1));
+  const std::uint64_t parts = std::min(parts_max, fitting);
   if (parts <= 1) return 0;
-  return std::min(parts * element_count(weight) * kFloatBytes, multiprocessors * kTileBytes);
+  const std::uint64_t part_bytes = copy_bytes(weight, Product::kWeightGradient) /
+                                   protocol::data_type_size_bytes(weight.dtype) * kFloatBytes;
+  return std::min(parts * part_bytes, multiprocessors * kTileBytes);
 }
 
 std::uint64_t weight_gradient_workspace_bytes(const RuleContext& context,
