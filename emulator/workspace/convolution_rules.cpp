@@ -127,17 +127,39 @@ class LaidOut {
   std::vector<std::uint32_t> copies_;
 };
 
+// Output and input gradient in float32: tiles of [pixels, channels] that are a little fewer than
+// multiprocessors, or up to twice as many, are shared out so that all end together, which leaves
+// about ten unfinished ones for eleven multiprocessors. Gradients whose tiles leave four of ten
+// multiprocessors idle are made in three parts.
+std::uint64_t shared_tiles_bytes(const TensorLayout& written, Product product,
+                                 const Convolution& convolution, const GpuModel& gpu) {
+  if (is_half(written.dtype) || is_channels_last_call(convolution)) return 0;
+  const auto channels = static_cast<std::uint64_t>(written.sizes[1]);
+  const std::uint64_t pixels = element_count(written) / channels;
+  const std::uint64_t tiles = divide_up(pixels, kTileRows) * divide_up(channels, kTileRows);
+  const auto multiprocessors = static_cast<std::uint64_t>(gpu.multiprocessor_count);
+  const bool fills_once = tiles * 20 >= multiprocessors * 19;
+  const std::uint64_t shared_bytes = multiprocessors * 10 / 11 * kTileBytes;
+  if (product == Product::kOutput)
+    return fills_once && tiles < 2 * multiprocessors ? shared_bytes : 0;
+  if (convolution.is_strided) return 0;
+  if (tiles * 10 <= multiprocessors * 6) return 3 * tiles * kTileBytes;
+  return fills_once && tiles <= multiprocessors ? shared_bytes : 0;
+}
+
 std::uint64_t forward_workspace_bytes(const RuleContext& context, const Convolution& convolution) {
   if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
   if (convolution.is_patchwise) return 0;
-  return copies_bytes(convolution, Product::kOutput) + kCountersBytes;
+  return copies_bytes(convolution, Product::kOutput) + kCountersBytes +
+         shared_tiles_bytes(*convolution.result, Product::kOutput, convolution, context.gpu);
 }
 
 std::uint64_t input_gradient_workspace_bytes(const RuleContext& context,
                                              const Convolution& convolution) {
   if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
   if (convolution.is_pointwise || convolution.is_patchwise) return 0;
-  return copies_bytes(convolution, Product::kInputGradient) + kCountersBytes;
+  return copies_bytes(convolution, Product::kInputGradient) + kCountersBytes +
+         shared_tiles_bytes(*convolution.input, Product::kInputGradient, convolution, context.gpu);
 }
 
 // The weight's gradient is a product of [channels out, pixels] and [pixels, channels in * kernel].
