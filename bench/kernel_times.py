@@ -35,7 +35,6 @@ ITERATIONS = 12
 # Programs whose operators the client takes apart where CUDA has one kernel: what is timed is what
 # the emulated program runs, so that these errors are not the kernels'.
 TAKEN_APART = {
-    "gpt2_sdpa_bf16": "attention with dropout",
     "lstm_language_model": "cuDNN's LSTM",
 }
 # Two GPUs that are this close aren't ordered by a measurement.

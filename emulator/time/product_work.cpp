@@ -191,16 +191,14 @@ class ConvolutionWork {
     product.is_aligned = true;
     const bool is_tensor_core = unit_ != MathUnit::kFp32 && unit_ != MathUnit::kFp64;
     if (is_tensor_core) {
-      product.rate_share = pass == Pass::kForward         ? c.convolution_tensor_share
-                           : pass == Pass::kInputGradient ? c.convolution_tensor_input_share
-                                                          : c.convolution_tensor_weight_share;
+      product.rate_share =
+          pass == Pass::kForward ? c.convolution_tensor_share : c.convolution_tensor_gradient_share;
       if (shape_.taps == 1) product.rate_share = 1;
       // Few channels leave most of a tile empty.
       product.rate_share *= std::min(1.0, shape_.channels_in / 16);
     } else {
-      product.rate_share = pass == Pass::kForward         ? c.convolution_fp32_share
-                           : pass == Pass::kInputGradient ? c.convolution_fp32_input_share
-                                                          : c.convolution_fp32_weight_share;
+      product.rate_share =
+          pass == Pass::kForward ? c.convolution_fp32_share : c.convolution_fp32_gradient_share;
     }
     return {.name = pass_name(pass),
             .kernel_class = KernelClass::kConvolution,

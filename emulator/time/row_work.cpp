@@ -204,6 +204,9 @@ Works image_work(const StreamingOperator& op) {
                   .written_bytes = written,
                   .streaming = {.elements = elements, .cycles_per_element = cycles},
                   .extra_us = c.image_extra_us};
+  // A thread of these interpolates one place of the image in all channels, one after the other.
+  if (is_bilinear && !is_gradient && !is_channels_last(*input) && input->sizes.size() == 4)
+    work.extra_us += static_cast<double>(input->sizes[0] * input->sizes[1]) * c.bilinear_channel_us;
   Works works{work};
   if (is_gradient) {
     works.push_back({.name = "fill",

@@ -102,7 +102,7 @@ class Predictor:
             tuple[np.ndarray, np.ndarray]
         ] = []  # places of operators, and their counts
         self._best: dict[int, list[tuple[int, np.ndarray, np.ndarray]]] = {}
-        placed = []
+        placed: list[tuple[tuple[str, Settings], Mapping[int, int]]] = []
         for number, sample in enumerate(samples):
             self._cards[sample.card.name] = sample.card
             group = (sample.card.name, sample.settings)
@@ -143,7 +143,7 @@ class Predictor:
                 size**3 / float(times[places + start] @ counts) for size, places, counts in sizes
             )
             result[number] = largest**3 / rate
-        return result + self._overhead
+        return np.asarray(result + self._overhead)
 
     def _place(
         self, group: tuple[str, Settings], calls: Mapping[int, int]

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares  # type: ignore[import-untyped]
 
 from kernel_times.evaluation import Evaluator
 from kernel_times.measured import FOLDER, Sample
@@ -47,7 +47,7 @@ FIXED_NAMES = {
 SOURCE_WEIGHTS = {"recorded": 1.0, "NeuSight": 0.7, "square products": 0.5}
 TYPICAL_ERROR = 0.15
 # How much it counts that a value leaves its prior by a factor of e, and how far it may leave it.
-PRIOR_WEIGHT = 0.003
+PRIOR_WEIGHT = 0.006
 BOUND = math.log(8)
 STEP = 0.02
 # How much it counts that a generation of GPUs reaches another share of its peak than the others: one
@@ -98,7 +98,7 @@ class Fit:
         measured = np.log([sample.us for sample in samples])
 
         def errors(logs: np.ndarray) -> np.ndarray:
-            return np.log(np.maximum(whole.us(self._values(logs)), 1e-3)) - measured
+            return np.asarray(np.log(np.maximum(whole.us(self._values(logs)), 1e-3)) - measured)
 
         ties = self._ties()
 

@@ -35,7 +35,7 @@ def values_of(rows: list[dict[str, Any]]) -> dict[str, float]:
         found = [
             row["host_us"] for row in timed if row["group"] == group and is_meant(row["parameters"])
         ]
-        return statistics.median(found)
+        return float(statistics.median(found))
 
     def copy_us(direction: str, size_bytes: int, is_pinned: bool, field: str) -> float:
         (us,) = (

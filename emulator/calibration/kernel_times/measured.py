@@ -197,11 +197,6 @@ def is_host_copy(kernel_name: str) -> bool:
     return kernel_name.startswith(("Memcpy HtoD", "Memcpy DtoH"))
 
 
-# Kernels that programs on the device don't run: the client takes CUDA's fused operators apart.
-TAKEN_APART = ("rows: rms_norm",)
-
-
 def kernels_to_fit() -> list[Sample]:
     """Single kernels, none of them of the models and programs that the model is judged by."""
-    recorded = [sample for sample in recorded_kernels() if sample.group not in TAKEN_APART]
-    return [*recorded, *published_kernels(), *square_products()]
+    return [*recorded_kernels(), *published_kernels(), *square_products()]
