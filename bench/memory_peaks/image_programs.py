@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 Precision = Literal["float32", "float16-mixed", "bfloat16"]
 
@@ -44,6 +44,40 @@ def make_vit_large() -> nn.Module:
     return model
 
 
+class EarlierAdam(torch.optim.Optimizer):
+    """torch.optim.Adam as it was until July 2023, which a nightly of June ran.
+
+    Its step on lists of tensors had two temporaries of the parameters' size, where there is one today
+    (https://github.com/pytorch/pytorch/issues/97712).
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
+        super().__init__(parameters, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        del closure
+        for group in self.param_groups:
+            parameters = [part for part in group["params"] if part.grad is not None]
+            for parameter in parameters:
+                state = self.state[parameter]
+                if not state:
+                    state["step"] = torch.tensor(0.0)
+                    state["mean"] = torch.zeros_like(parameter)
+                    state["square"] = torch.zeros_like(parameter)
+            gradients = [parameter.grad for parameter in parameters]
+            means = [self.state[parameter]["mean"] for parameter in parameters]
+            squares = [self.state[parameter]["square"] for parameter in parameters]
+            torch._foreach_mul_(means, 0.9)
+            torch._foreach_add_(means, gradients, alpha=0.1)
+            torch._foreach_mul_(squares, 0.999)
+            torch._foreach_addcmul_(squares, gradients, gradients, 0.001)
+            roots = torch._foreach_sqrt(squares)
+            torch._foreach_div_(roots, [1.0] * len(roots))
+            divisors = torch._foreach_add(roots, 1e-8)
+            torch._foreach_addcdiv_(parameters, means, divisors, [-group["lr"]] * len(means))
+
+
 def train_vit_large(
     device: torch.device,
     *,
@@ -61,7 +95,7 @@ def train_vit_large(
     optimizer: torch.optim.Optimizer = (
         torch.optim.SGD(model.parameters(), lr=0.01)
         if use_sgd
-        else torch.optim.Adam(model.parameters(), lr=5e-5)
+        else EarlierAdam(model.parameters(), lr=5e-5)
     )
     scaler = torch.amp.GradScaler(device.type) if precision == "float16-mixed" else None
     images, labels = torch.zeros(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.long)

@@ -87,13 +87,16 @@ def errors(comparisons: Iterable[Comparison]) -> Limits:
 
 
 def table(comparisons: Sequence[Comparison]) -> list[str]:
-    lines = ["| program | measures | published | emulated | error |", "|---|---|---|---|---|"]
+    lines = [
+        "| program | card | measures | published | emulated | error |",
+        "|---|---|---|---|---|---|",
+    ]
     for comparison in comparisons:
         figure = comparison.figure
         unit = "GiB" if figure.unit_bytes == 1 << 30 else "GB"
         emulated = comparison.emulated_bytes / figure.unit_bytes
         lines.append(
-            f"| [{figure.program}]({figure.source}) | {figure.measures} "
+            f"| {figure.program} | {figure.gpu or 'not told'} | {figure.measures} "
             f"| {figure.figure:.4g} {unit} | {emulated:.4g} {unit} | {comparison.error:+.1%} |"
         )
     return lines

@@ -218,7 +218,7 @@ PROGRAMS: dict[str, Callable[[torch.device], None]] = {
         generate_like_llama, sizes=LLAMA_1B, prompt=16, with_cache=True, top_k=False
     ),
     "qwen3_600m": partial(
-        generate_like_llama, sizes=QWEN_600M, prompt=20, with_cache=False, top_k=False
+        generate_like_llama, sizes=QWEN_600M, prompt=20, with_cache=False, top_k=True
     ),
     "qwen3_600m_cache": partial(
         generate_like_llama, sizes=QWEN_600M, prompt=20, with_cache=True, top_k=False
