@@ -20,6 +20,7 @@ PROGRAMS = (
     "llama_tokens",
     "transformer_step",
     "memory",
+    "memory_peaks",
     "import_time",
     INSTRUCTIONS,
 )
@@ -50,7 +51,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="torch-remote-bench-") as folder:
         for name in names:
             path = Path(folder) / f"{name}.json"
-            command = [sys.executable, str(FOLDER / f"{name}.py"), "--json", str(path)]
+            program = FOLDER / name  # a folder, where it has several files
+            if not program.is_dir():
+                program = FOLDER / f"{name}.py"
+            command = [sys.executable, str(program), "--json", str(path)]
             command += [f"--{option}" for option in ("quick", "check") if getattr(options, option)]
             if name == INSTRUCTIONS:
                 command += ["--program", str(options.program)]

@@ -114,7 +114,9 @@ def test_floats_of_each_gpu(gpu_type: str, dtype: torch.dtype) -> None:
     device, model = gpu(gpu_type), Philox(gpu_type, seed=2**40 + 3)
     torch.manual_seed(2**40 + 3)
     for count in around_the_wrap(model, dtype):
-        assert torch.equal(torch.rand(count, dtype=dtype, device=device).cpu(), model.rand(count, dtype))
+        assert torch.equal(
+            torch.rand(count, dtype=dtype, device=device).cpu(), model.rand(count, dtype)
+        )
         x = torch.zeros(count, dtype=dtype, device=device)
         assert torch.equal(x.bernoulli_(0.3).cpu(), model.bernoulli(0.3, count, dtype))
         chances = (torch.arange(count) % 64 / 64).to(dtype)
@@ -122,7 +124,9 @@ def test_floats_of_each_gpu(gpu_type: str, dtype: torch.dtype) -> None:
         ones = torch.ones(count, dtype=dtype, device=device)
         _, mask = torch.native_dropout(ones, 0.3, True)
         assert torch.equal(mask.cpu(), model.dropout_mask(0.3, count, dtype))
-        assert_close_to(torch.randn(count, dtype=dtype, device=device).cpu(), model.normal(count, dtype), 1)
+        assert_close_to(
+            torch.randn(count, dtype=dtype, device=device).cpu(), model.normal(count, dtype), 1
+        )
         assert_close_to(x.exponential_(2).cpu(), model.exponential(2, count, dtype), 0.5)
         assert offset(device) == model.offset
 
@@ -168,7 +172,9 @@ def test_random_of_each_dtype(dtype: torch.dtype) -> None:
         span = 2**63 if dtype == torch.int64 else 2**53 + 1
         bits = model.bits64(count)
         half = bits >> 1 & (1 << 63) - 1
-        expected = bits & (1 << 63) - 1 if dtype == torch.int64 else (half % span * 2 + (bits & 1)) % span
+        expected = (
+            bits & (1 << 63) - 1 if dtype == torch.int64 else (half % span * 2 + (bits & 1)) % span
+        )
     else:
         digits = {torch.float32: 24, torch.float16: 11, torch.bfloat16: 8}
         span = 2 ** digits[dtype] + 1 if dtype in digits else 2 if dtype == torch.bool else 0
@@ -413,7 +419,14 @@ def recorded_names() -> list[str]:
 
 
 def raw(tensor: torch.Tensor) -> bytes:
-    return tensor.cpu().clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy().tobytes()
+    return (
+        tensor.cpu()
+        .clone(memory_format=torch.contiguous_format)
+        .reshape(-1)
+        .view(torch.uint8)
+        .numpy()
+        .tobytes()
+    )
 
 
 def draw_again(record: dict[str, Any], device: torch.device) -> tuple[torch.Tensor, int]:
