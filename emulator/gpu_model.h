@@ -3,7 +3,7 @@
 //
 // What a program can see of a GPU type, as one plain value, and the look-up of the built-in types.
 // The rows are in gpu_models.cpp, the rules that every row obeys in gpu_model_check.h; the memory
-// model (memory_model.h) and the device properties of `torch.remote` read from here.
+// model (allocator/caching_allocator.h) and the device properties of `torch.remote` read from here.
 //
 // All functions are pure and may be called from any thread. Built-in rows live as long as the
 // program. A GpuModel is a value whose texts and notes are views: whoever builds one of their own

@@ -1,49 +1,49 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Lets a memory model watch a session: the emulated GPU is out of memory at the call where the real
-// one would be.
+// Lets the caching allocator's model watch a session: the emulated GPU is out of memory at the call
+// where the real one would be.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <utility>
+#include <optional>
+#include <unordered_map>
 
-#include "core/session/errors.h"
+#include "core/protocol/replies.h"
 #include "core/session/observer.h"
-#include "emulator/memory_model.h"
+#include "emulator/allocator/caching_allocator.h"
+#include "emulator/allocator/models_memory.h"
+#include "emulator/allocator/stream_events.h"
 
-namespace torch_remote {
+namespace torch_remote::emulator {
 
-class MemoryObserver final : public session::SessionObserver {
+class MemoryObserver final : public session::SessionObserver, public ModelsMemory {
  public:
-  explicit MemoryObserver(MemoryModel model) : model_(std::move(model)) {}
+  explicit MemoryObserver(CachingAllocator allocator);
 
   // Both throw session::OutOfMemory with CUDA's text.
-  void call(const session::ObservedCall& call) override {
-    for (std::size_t i = 0; i < call.outputs.size(); ++i) {
-      try {
-        allocate(call.outputs[i], call.stream, call.location);
-      } catch (...) {
-        while (i-- > 0) model_.free(call.outputs[i].size_bytes);
-        throw;
-      }
-    }
-  }
-  void allocate(const session::NewStorage& storage, std::uint32_t /*stream*/,
-                std::uint32_t /*location*/) override {
-    try {
-      model_.allocate(storage.size_bytes);
-    } catch (const OutOfMemory& error) {
-      throw session::OutOfMemory(error.what());
-    }
-  }
-  void free(session::TensorId /*id*/, std::uint64_t size_bytes) noexcept override {
-    model_.free(size_bytes);
-  }
+  void call(const session::ObservedCall& call) override;
+  void allocate(const session::NewStorage& storage, std::uint32_t stream,
+                std::uint32_t location) override;
+  void free(session::TensorId id, std::uint64_t size_bytes) noexcept override;
+  void record_stream(session::TensorId id, std::uint32_t stream) override;
+  void synchronize() override { events_.synchronize_device(); }
+
+  std::optional<protocol::Numbers> memory_statistics() override;
+  void reset_peak_memory() noexcept override { allocator_.reset_peak(); }
+  void reset_accumulated_memory() noexcept override { allocator_.reset_accumulated(); }
+  void empty_cache() noexcept override { allocator_.empty_cache(events_); }
+
+  CachingAllocator& allocator() override { return allocator_; }
+  StreamEvents& stream_events() override { return events_; }
 
  private:
-  MemoryModel model_;
+  CachingAllocator allocator_;
+  EventsDoneAtSynchronize events_;
+  std::unordered_map<session::TensorId, BlockIndex> blocks_;
 };
 
-}  // namespace torch_remote
+// As torch.remote.memory_stats() has them: with "free_bytes" and "total_bytes".
+protocol::Numbers memory_numbers(const CachingAllocator& allocator);
+
+}  // namespace torch_remote::emulator

@@ -14,6 +14,8 @@
 #include <string>
 #include <string_view>
 
+#include "emulator/allocator/allocator_version.h"
+
 namespace torch_remote::emulator {
 
 // Sizes in bytes. Settings of pinned memory and of threads are checked but have no effect on what
@@ -42,6 +44,7 @@ struct AllocatorSettings {
   bool graph_capture_record_stream_reuse = false;
   std::uint64_t pinned_num_register_threads = 1;
   std::string text;  // as it was given
+  AllocatorVersion version = AllocatorVersion::kTorch2_14;
 
   std::uint64_t divisions_of(std::uint64_t size_bytes) const;
 
@@ -63,8 +66,11 @@ class InvalidAllocatorSettings : public std::runtime_error {
 // Settings changed by the text: what it doesn't name goes back to its default where PyTorch does
 // so, else it stays. Throws InvalidAllocatorSettings.
 AllocatorSettings with_allocator_settings(AllocatorSettings settings, std::string_view text);
-inline AllocatorSettings parse_allocator_settings(std::string_view text) {
-  return with_allocator_settings({}, text);
+inline AllocatorSettings parse_allocator_settings(
+    std::string_view text, AllocatorVersion version = AllocatorVersion::kTorch2_14) {
+  AllocatorSettings settings;
+  settings.version = version;
+  return with_allocator_settings(settings, text);
 }
 
 }  // namespace torch_remote::emulator

@@ -42,7 +42,8 @@ CachingAllocator::CachingAllocator(DeviceMemory device, const AllocatorSettings&
     : settings_(settings),
       device_(std::move(device)),
       device_index_(device_index),
-      policy_(policy) {
+      policy_(policy),
+      prefers_older_segments_(settings.version >= AllocatorVersion::kTorch2_14) {
   statistics_.max_split_size = static_cast<std::int64_t>(settings.max_split_size_bytes);
   if (settings.per_process_memory_fraction < 1)
     set_memory_fraction(settings.per_process_memory_fraction);
@@ -100,7 +101,11 @@ double CachingAllocator::memory_fraction() const {
   return static_cast<double>(allowed_bytes_) / static_cast<double>(device_.total_bytes());
 }
 
-void CachingAllocator::set_settings(const AllocatorSettings& settings) { settings_ = settings; }
+void CachingAllocator::set_settings(const AllocatorSettings& settings) {
+  const AllocatorVersion version = settings_.version;
+  settings_ = settings;
+  settings_.version = version;
+}
 
 std::uint64_t CachingAllocator::rounded_size(std::uint64_t size_bytes) const {
   if (size_bytes < kBlockBytes) return kBlockBytes;
@@ -318,7 +323,7 @@ void CachingAllocator::record(MemoryAction action, std::uint64_t address, std::u
                 .location = location,
                 .address = address,
                 .size_bytes = size_bytes,
-                .time_us = time_us_});
+                .time_us = time_us_++});
 }
 
 MemorySnapshot CachingAllocator::snapshot(bool with_events) {

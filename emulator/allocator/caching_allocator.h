@@ -11,11 +11,13 @@
 // argument.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "emulator/allocator/allocator_settings.h"
@@ -82,6 +84,10 @@ class CachingAllocator {
   // Memory of the device that is used by something else than this allocator: contexts, libraries.
   // False where there isn't so much left.
   bool take_outside(std::uint64_t size_bytes) { return device_.map(size_bytes); }
+  // See DeviceMemory.
+  void place_segments(std::vector<std::uint64_t> addresses) {
+    device_.place_segments(std::move(addresses));
+  }
 
   // The first request that didn't fit, under OutOfMemoryPolicy::kRecord.
   const std::optional<OutOfMemoryReport>& first_out_of_memory() const { return recorded_; }
@@ -91,12 +97,9 @@ class CachingAllocator {
   // What a request of that many bytes takes.
   std::uint64_t rounded_size(std::uint64_t size_bytes) const;
 
-  // The text of OutOfMemory is that of a version of PyTorch; the newest's if nothing is said.
-  void set_wording(OutOfMemoryWording wording) { wording_ = wording; }
-
   void set_history(const HistorySettings& history) { history_.set(history); }
-  // For events that are recorded from now on.
-  void set_time(std::int64_t time_us) { time_us_ = time_us; }
+  // For events that are recorded from now on. Where nobody says it, events are a microsecond apart.
+  void set_time(std::int64_t time_us) { time_us_ = std::max(time_us_, time_us); }
   const MemoryHistory& history() const { return history_; }
   // Is an event of the history itself.
   MemorySnapshot snapshot(bool with_events = true);
@@ -178,8 +181,8 @@ class CachingAllocator {
   void delete_block(BlockIndex block);
   FreeBlocks& free_blocks(PoolNumber pool, StreamNumber stream);
   FreeBlocks& free_blocks_of(const Block& block) { return free_blocks(block.pool, block.stream); }
-  static OrderedBlocks::Key key_of(const Block& block) {
-    return {block.size_bytes, block.segment_number, block.address};
+  OrderedBlocks::Key key_of(const Block& block) const {
+    return {block.size_bytes, prefers_older_segments_ ? block.segment_number : 0, block.address};
   }
   void insert_free(BlockIndex block);
   void erase_free(const Block& block);
@@ -223,11 +226,11 @@ class CachingAllocator {
   DeviceMemory device_;
   std::int32_t device_index_;
   OutOfMemoryPolicy policy_;
-  OutOfMemoryWording wording_ = OutOfMemoryWording::kSinceTorch2_14;
   bool has_fraction_ = false;
   std::uint64_t allowed_bytes_ = 0;
   std::uint64_t reserved_bytes_ = 0;
   std::uint32_t segment_count_ = 0;
+  bool prefers_older_segments_;
 
   std::vector<Block> blocks_;
   std::vector<BlockIndex> unused_blocks_;

@@ -103,7 +103,7 @@ void CachingAllocator::fail(const Request& request) {
   record(MemoryAction::kOutOfMemory, device_.free_bytes(), request.size_bytes, request.stream,
          request.location);
   ++statistics_.num_ooms;
-  throw OutOfMemory(report(request), wording_);
+  throw OutOfMemory(report(request), settings_.version);
 }
 
 // Blocks of the large pool that have been free for longer than the average go back, until enough

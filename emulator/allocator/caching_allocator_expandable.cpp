@@ -152,6 +152,7 @@ void CachingAllocator::unmap_block(BlockIndex block, StreamEvents& events,
          location != 0 ? location : free.segment_location);
   if (!blocks_[block].is_split()) {
     erase_unmapped(blocks_[block]);
+    device_.free_addresses(segment.address);
     delete_block(block);
   }
 }

@@ -75,17 +75,26 @@ TEST(CachingAllocator, ReservesSegmentsAsPyTorchDoes) {
 
 TEST(CachingAllocator, TakesTheSmallestBlockThatFitsAndOfEqualOnesTheOldestSegments) {
   TestedAllocator memory(kGib);
-  const BlockIndex hole = memory.allocate(64 * kMib);
-  const BlockIndex older = memory.allocate(16 * kMib);
-  memory.free(hole);
-  memory->empty_cache(memory.events);
-  const BlockIndex newer = memory.allocate(16 * kMib);
-  ASSERT_LT(memory->address_of(newer), memory->address_of(older));
+  const BlockIndex older = memory.allocate(48 * kMib);
+  const BlockIndex newer = memory.allocate(48 * kMib);
   const std::uint64_t older_address = memory->address_of(older);
+  ASSERT_LT(memory->address_of(newer), older_address);
   memory.free(newer);
   memory.free(older);
-  memory.allocate(32 * kMib);
-  EXPECT_EQ(memory->address_of(memory.allocate(16 * kMib)), older_address);
+  memory.free(memory.allocate(80 * kMib));
+  EXPECT_EQ(memory->address_of(memory.allocate(47 * kMib)), older_address);
+}
+
+TEST(CachingAllocator, OfOlderVersionsPrefersLowAddresses) {
+  CachingAllocator allocator(DeviceMemory(kGib, 0),
+                             parse_allocator_settings("", allocator_version(2, 11)));
+  EventsDoneAtSynchronize events;
+  const BlockIndex older = allocator.allocate(48 * kMib, 0, events);
+  const BlockIndex newer = allocator.allocate(48 * kMib, 0, events);
+  const std::uint64_t newer_address = allocator.address_of(newer);
+  allocator.free(newer, events);
+  allocator.free(older, events);
+  EXPECT_EQ(allocator.address_of(allocator.allocate(47 * kMib, 0, events)), newer_address);
 }
 
 TEST(CachingAllocator, WaitsForStreamsThatUsedABlock) {
@@ -199,14 +208,14 @@ TEST(OutOfMemory, HasPyTorchsText) {
       "which 431.69 MiB is free. Including non-PyTorch memory, this process has 14.15 GiB memory "
       "in use. 15.00 GiB allowed; Of the allocated memory 14.00 GiB is allocated by PyTorch, and 0 "
       "bytes is reserved by PyTorch but unallocated.";
-  EXPECT_EQ(out_of_memory_text(report, OutOfMemoryWording::kSinceTorch2_14), figures);
-  EXPECT_EQ(out_of_memory_text(report, OutOfMemoryWording::kTorch2_11),
+  EXPECT_EQ(out_of_memory_text(report, AllocatorVersion::kTorch2_14), figures);
+  EXPECT_EQ(out_of_memory_text(report, AllocatorVersion::kTorch2_11),
             figures +
                 " If reserved but unallocated memory is large try setting "
                 "PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  See "
                 "documentation for Memory Management  (https://docs.pytorch.org/docs/stable/notes/"
                 "cuda.html#optimizing-memory-usage-with-pytorch-cuda-alloc-conf)");
-  EXPECT_EQ(out_of_memory_text(report, OutOfMemoryWording::kBeforeTorch2_11),
+  EXPECT_EQ(out_of_memory_text(report, AllocatorVersion::kBeforeTorch2_11),
             figures +
                 " If reserved but unallocated memory is large try setting "
                 "PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation.  See "

@@ -10,6 +10,8 @@
 #include <sstream>
 #include <string>
 
+#include "emulator/allocator/allocator_version.h"
+
 namespace torch_remote::emulator {
 namespace {
 
@@ -18,9 +20,9 @@ constexpr std::uint64_t kMib = 1024 * kKib;
 constexpr std::uint64_t kGib = 1024 * kMib;
 
 // Two spaces before "See" and before the address, as PyTorch has them.
-std::string advice(const OutOfMemoryReport& report, OutOfMemoryWording wording) {
-  if (wording == OutOfMemoryWording::kSinceTorch2_14 && report.has_expandable_segments) return "";
-  const bool is_older = wording == OutOfMemoryWording::kBeforeTorch2_11;
+std::string advice(const OutOfMemoryReport& report, AllocatorVersion version) {
+  if (version == AllocatorVersion::kTorch2_14 && report.has_expandable_segments) return "";
+  const bool is_older = version == AllocatorVersion::kBeforeTorch2_11;
   return std::string(" If reserved but unallocated memory is large try setting ") +
          (is_older ? "PYTORCH_ALLOC_CONF" : "PYTORCH_CUDA_ALLOC_CONF") +
          "=expandable_segments:True to avoid fragmentation.  See documentation for Memory "
@@ -47,7 +49,7 @@ std::string format_size(std::uint64_t size_bytes) {
   return text.str();
 }
 
-std::string out_of_memory_text(const OutOfMemoryReport& report, OutOfMemoryWording wording) {
+std::string out_of_memory_text(const OutOfMemoryReport& report, AllocatorVersion version) {
   return "CUDA out of memory. Tried to allocate " + format_size(report.segment_bytes) + ". GPU " +
          std::to_string(report.device_index) + " has a total capacity of " +
          format_size(report.total_bytes) + " of which " + format_size(report.free_bytes) +
@@ -56,7 +58,7 @@ std::string out_of_memory_text(const OutOfMemoryReport& report, OutOfMemoryWordi
          (report.allowed_bytes ? format_size(*report.allowed_bytes) + " allowed; " : "") +
          "Of the allocated memory " + format_size(report.allocated_bytes) +
          " is allocated by PyTorch, and " + format_size(report.reserved_unallocated_bytes) +
-         " is reserved by PyTorch but unallocated." + advice(report, wording);
+         " is reserved by PyTorch but unallocated." + advice(report, version);
 }
 
 }  // namespace torch_remote::emulator

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "emulator/allocator/allocator_version.h"
+
 namespace torch_remote::emulator {
 
 // The figures of a failed request, in bytes.
@@ -26,20 +28,18 @@ struct OutOfMemoryReport {
   bool has_expandable_segments = false;
 };
 
-// How versions of PyTorch say it. They name another variable and another page of the manual; since
-// 2.14 nobody who has expandable segments is advised to try them.
-enum class OutOfMemoryWording { kBeforeTorch2_11, kTorch2_11, kSinceTorch2_14 };
-
 // A size as PyTorch's messages give it: "512 bytes", "1.50 KiB", "20.00 MiB", "14.57 GiB".
 std::string format_size(std::uint64_t size_bytes);
 
-std::string out_of_memory_text(const OutOfMemoryReport& report, OutOfMemoryWording wording);
+// Versions name another variable and another page of the manual; since 2.14 nobody who has
+// expandable segments is advised to try them.
+std::string out_of_memory_text(const OutOfMemoryReport& report, AllocatorVersion version);
 
 // what() is PyTorch's text. The program may go on after freeing memory.
 class OutOfMemory : public std::runtime_error {
  public:
-  OutOfMemory(const OutOfMemoryReport& report, OutOfMemoryWording wording)
-      : OutOfMemory(report, out_of_memory_text(report, wording)) {}
+  OutOfMemory(const OutOfMemoryReport& report, AllocatorVersion version)
+      : OutOfMemory(report, out_of_memory_text(report, version)) {}
   OutOfMemory(const OutOfMemoryReport& report, const std::string& text)
       : std::runtime_error(text), report_(report) {}
 

@@ -65,7 +65,10 @@ CUresult fake_address_reserve(CUdeviceptr* address, std::size_t size, std::size_
   *address = device().memory.reserve_addresses(size);
   return CUDA_SUCCESS;
 }
-CUresult fake_address_free(CUdeviceptr, std::size_t) { return CUDA_SUCCESS; }
+CUresult fake_address_free(CUdeviceptr address, std::size_t) {
+  device().memory.free_addresses(address);
+  return CUDA_SUCCESS;
+}
 // A handle is the size of its memory.
 CUresult fake_create(CUmemGenericAllocationHandle* handle, std::size_t size,
                      const CUmemAllocationProp*, unsigned long long) {
