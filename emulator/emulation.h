@@ -20,6 +20,9 @@
 
 #include "core/protocol/replies.h"
 #include "core/session/observer.h"
+#include "emulator/allocator/caching_allocator.h"
+#include "emulator/allocator/models_memory.h"
+#include "emulator/allocator/stream_events.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_groups.h"
 #include "emulator/time/clock_group.h"
@@ -63,7 +66,7 @@ struct OperatorCount {
   std::uint64_t calls = 0;
 };
 
-class Emulation final : public session::SessionObserver {
+class Emulation final : public session::SessionObserver, public ModelsMemory {
  public:
   // At least one GPU; what their texts view has to live as long as this.
   explicit Emulation(std::vector<GpuModel> gpus, EmulationOptions options = {});
@@ -108,7 +111,8 @@ class Emulation final : public session::SessionObserver {
   // How many operations there had been before each step.
   const std::vector<std::uint64_t>& steps() const { return steps_; }
   // The first GPU's, modelled by itself from then on.
-  CachingAllocator& allocator() { return memory_.governing_allocator(); }
+  CachingAllocator& allocator() override { return memory_.governing_allocator(); }
+  StreamEvents& stream_events() override { return memory_.governing_events(); }
 
  private:
   struct Plan {

@@ -3,6 +3,7 @@
 """Registers the device type with PyTorch, once, and keeps what went wrong for the first use."""
 
 import importlib
+import sys
 from types import ModuleType
 
 import torch
@@ -71,6 +72,8 @@ def _register_module() -> None:
 
     if not hasattr(torch, "remote"):
         torch._register_device_module("remote", remote)
+    # As torch.cuda.memory, it can be imported.
+    sys.modules.setdefault("torch.remote.memory", remote.memory)
     if not hasattr(torch.Tensor, "is_remote"):
         torch.utils.generate_methods_for_privateuse1_backend()
 

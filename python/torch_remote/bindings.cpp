@@ -47,6 +47,7 @@
 #include "python/torch_remote/device_names.h"
 #include "python/torch_remote/emulated_devices.h"
 #include "python/torch_remote/interpreter.h"
+#include "python/torch_remote/memory_bindings.h"
 #include "python/torch_remote/profile_bindings.h"
 #include "python/torch_remote/time_bindings.h"
 
@@ -457,6 +458,7 @@ PYBIND11_MODULE(_C, module) {
   module.def("set_generator_state", &set_generator_state, py::arg("index"), py::arg("state"));
   add_profile_bindings(module);
   add_time_bindings(module);
+  add_memory_bindings(module);
   module.def("show_as_cuda", &show_as_cuda, py::arg("indices"));
   module.def("show_as_remote", &show_as_remote);
   module.def("is_remote", &is_remote, py::arg("device"));

@@ -9,11 +9,13 @@
 #include <pybind11/stl.h>
 #include <stdexcept>
 #include <string_view>
+#include <torch/version.h>
 #include <utility>
 
 #include "core/client/source_location.h"
 #include "core/session/session.h"
 #include "emulator/allocator/allocator_settings.h"
+#include "emulator/allocator/allocator_version.h"
 #include "emulator/gpu_model.h"
 #include "emulator/workspace/library_settings.h"
 
@@ -32,10 +34,13 @@ std::optional<std::string_view> environment(std::string_view name) {
 
 // The newer name comes first, as in PyTorch.
 emulator::AllocatorSettings allocator_settings() {
+  const auto version = emulator::allocator_version(TORCH_VERSION_MAJOR, TORCH_VERSION_MINOR);
   for (const char* name : {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}) {
-    if (const auto text = environment(name)) return emulator::parse_allocator_settings(*text);
+    if (const auto text = environment(name)) {
+      return emulator::parse_allocator_settings(*text, version);
+    }
   }
-  return {};
+  return emulator::parse_allocator_settings("", version);
 }
 
 std::shared_ptr<Emulation> emulation_of(int index) {
