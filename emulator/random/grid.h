@@ -18,6 +18,7 @@ inline constexpr std::uint64_t kThreadsPerBlock = 256;
 struct Card {
   std::uint64_t multiprocessor_count = 0;
   std::uint64_t max_threads_per_multiprocessor = 0;
+  bool has_flash_attention = false;  // else attention has another kernel, which drops others
 
   constexpr std::uint64_t block_count_max() const {
     return multiprocessor_count * (max_threads_per_multiprocessor / kThreadsPerBlock);
@@ -26,7 +27,8 @@ struct Card {
 
 constexpr Card card_of(const GpuModel& model) {
   return {static_cast<std::uint64_t>(model.multiprocessor_count),
-          static_cast<std::uint64_t>(model.max_threads_per_multiprocessor)};
+          static_cast<std::uint64_t>(model.max_threads_per_multiprocessor),
+          model.capability_major >= 8};
 }
 
 // How a grid of threads that walks over the tensor covers it. Element e is number

@@ -83,11 +83,13 @@ at::Tensor logsumexp_of(const at::Tensor& scores) {
 std::optional<at::Tensor> kept_share(const Attention& attention, const at::Tensor& probabilities) {
   if (attention.dropout == 0) return std::nullopt;
   const double keep = 1.0 - attention.dropout;
+  const double factor = keep == 0 ? 0.0 : 1.0 / keep;
+  if (attention.kept) return attention.kept->mul(factor).to(probabilities.options());
   at::Generator generator =
       at::make_generator<at::CPUGeneratorImpl>(static_cast<std::uint64_t>(attention.seed));
   const at::Tensor kept =
       at::empty(probabilities.sizes(), at::kFloat).bernoulli_(keep, std::move(generator));
-  return kept.mul_(keep == 0 ? 0.0 : 1.0 / keep).to(probabilities.options());
+  return kept.mul_(factor).to(probabilities.options());
 }
 
 }  // namespace

@@ -23,6 +23,8 @@ struct Attention {
   bool is_causal = false;
   std::optional<double> scale;  // default: 1 / sqrt(E)
   double dropout = 0;           // the share of probabilities that are dropped
+  // 1 for each probability that stays, 0 for the others; where there is none, the seed decides.
+  std::optional<at::Tensor> kept = std::nullopt;
   std::int64_t seed = 0;        // of the random numbers that say which, the same in the backward
 };
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/executor/libtorch/random_source.h"
+#include "emulator/random/kernels/attention.h"
 #include "emulator/random/kernels/generator.h"
 #include "emulator/random/kernels/operators.h"
 
@@ -80,7 +81,7 @@ class CudaRandomSource final : public executor::libtorch::RandomSource {
   }
   c10::DispatchKey key() const override { return random::kPhiloxKey; }
   SubstituteFunction substitute(std::string_view name) const override {
-    return name == "aten::native_dropout" ? &native_dropout : nullptr;
+    return name == "aten::native_dropout" ? &native_dropout : random::attention_substitute(name);
   }
 
  private:
