@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import torch
-import torch_remote._C as extension
+from torch_remote import _C
 
 CALIBRATION = Path(__file__).parents[2] / "emulator" / "calibration"
 sys.path.append(str(CALIBRATION))
@@ -87,7 +87,7 @@ def of_kind(records: list[Record], kind: str) -> list[Record]:
     return [record for record in records if record["kind"] == kind]
 
 
-def events_of(allocator: extension.CachingAllocator) -> list[list[Any]]:
+def events_of(allocator: _C.CachingAllocator) -> list[list[Any]]:
     compact = CompactTrace()
     compact.add_all(allocator.snapshot()["events"])
     return compact.events
@@ -100,7 +100,7 @@ class Replay:
         [self.program] = of_kind(records, "program")
         limits = of_kind(records, "limit")
         settings = self.program["configuration"]
-        self.allocator = extension.CachingAllocator(total_bytes, 0, settings, TORCH_MINOR)
+        self.allocator = _C.CachingAllocator(total_bytes, 0, settings, TORCH_MINOR)
         if limits:
             self.allocator.set_memory_fraction(float(limits[0]["fraction"]))
         self.allocator.record_history()
@@ -204,7 +204,9 @@ def segment_order(events: list[list[Any]]) -> list[int]:
                 size = max(512, -(-size // 512) * 512)
                 whole = free[segment].pop(offset)
                 for other, blocks in enumerate(free):
-                    is_same_pool = (sizes[other] == SMALL_SEGMENT) == (sizes[segment] == SMALL_SEGMENT)
+                    is_same_pool = (sizes[other] == SMALL_SEGMENT) == (
+                        sizes[segment] == SMALL_SEGMENT
+                    )
                     if other != segment and is_same_pool and whole in blocks.values():
                         below[segment].add(other)
                 rest = whole - size
@@ -231,7 +233,7 @@ def test_events_of_models(gpu: str, program: str) -> None:
     records = recordings(gpu)[f"memory-{program}"]
     counters = of_kind(records, "counters")
     recorded = [event for record in of_kind(records, "events") for event in record["events"]]
-    allocator = extension.CachingAllocator(total_bytes_of(gpu), 0, "", TORCH_MINOR)
+    allocator = _C.CachingAllocator(total_bytes_of(gpu), 0, "", TORCH_MINOR)
     allocator.record_history()
     places = {segment: place for place, segment in enumerate(segment_order(recorded), 1)}
     allocator.place_segments([places[segment] << 38 for segment in range(len(places))])

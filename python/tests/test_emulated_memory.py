@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch_remote
-import torch_remote._C as extension
 from torch.cuda import _memory_viz
+from torch_remote import _C
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -32,7 +32,8 @@ def empty(size_bytes: int, device: torch.device) -> torch.Tensor:
 
 def this_line() -> int:
     frame = inspect.currentframe()
-    assert frame is not None and frame.f_back is not None
+    assert frame is not None
+    assert frame.f_back is not None
     return frame.f_back.f_lineno
 
 
@@ -112,7 +113,9 @@ def test_out_of_memory_has_cudas_text(t4: torch.device) -> None:
     assert text.startswith(
         f"CUDA out of memory. Tried to allocate 4.00 GiB. GPU {t4.index} has a total capacity of 14.57 GiB of which "
     )
-    assert "Of the allocated memory 12.00 GiB is allocated by PyTorch, and 0 bytes is reserved" in text
+    assert (
+        "Of the allocated memory 12.00 GiB is allocated by PyTorch, and 0 bytes is reserved" in text
+    )
     stats = torch.remote.memory_stats(t4)
     assert (stats["num_ooms"], stats["num_alloc_retries"]) == (1, 1)
     del kept
@@ -146,7 +149,7 @@ def test_a_block_of_two_streams_waits(t4: torch.device) -> None:
     assert torch.remote.memory_reserved(t4) == 30 * MIB
     del kept
     with torch.remote.stream(stream):
-        kept = empty(30 * MIB, t4)  # another stream's memory is another one
+        empty(30 * MIB, t4)  # another stream's memory is another one
     assert torch.remote.memory_reserved(t4) == 60 * MIB
 
 
@@ -193,7 +196,8 @@ def test_the_memory_viewer_reads_snapshots(t4: torch.device) -> None:
 def _decoded(html: str) -> str:
     """The snapshot within a page of the viewer."""
     return "".join(
-        base64.b64decode(part).decode("latin-1") for part in re.findall(r'"base64":\s*"([^"]+)"', html)
+        base64.b64decode(part).decode("latin-1")
+        for part in re.findall(r'"base64":\s*"([^"]+)"', html)
     )
 
 
@@ -260,7 +264,7 @@ def test_bad_settings_are_refused_in_pytorchs_words(text: str) -> None:
     finally:
         torch._C._accelerator_setAllocatorSettings("")
     with pytest.raises(expected.type) as actual:
-        extension.check_allocator_settings(text)
+        _C.check_allocator_settings(text)
     # Of failed assertions PyTorch says the place in its source as well.
     assert str(expected.value).endswith(str(actual.value))
 
@@ -275,7 +279,7 @@ def test_good_settings_are_accepted() -> None:
         " expandable_segments : False ",
         "large_segment_size_mb:64,max_split_size_mb:64",
     ):
-        extension.check_allocator_settings(text)
+        _C.check_allocator_settings(text)
 
 
 def test_raw_allocations(t4: torch.device) -> None:

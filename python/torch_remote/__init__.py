@@ -60,5 +60,6 @@ __all__ = [
     "profile",
     "replace_cuda",
     "profile",
+    "replace_cuda",
     "stats",
 ]

@@ -79,9 +79,17 @@ _POOL_COUNTERS = (
     "reserved_bytes",
     "segment",
 )
-_COUNTERS = [f"{name}.{pool}" for name in _POOL_COUNTERS for pool in ("all", "large_pool", "small_pool")]
+_COUNTERS = [
+    f"{name}.{pool}" for name in _POOL_COUNTERS for pool in ("all", "large_pool", "small_pool")
+]
 _COUNTERS += ["oversize_allocations", "oversize_segments"]
-_NUMBERS = ("num_alloc_retries", "num_device_alloc", "num_device_free", "num_ooms", "num_sync_all_streams")
+_NUMBERS = (
+    "num_alloc_retries",
+    "num_device_alloc",
+    "num_device_free",
+    "num_ooms",
+    "num_sync_all_streams",
+)
 
 
 def memory_stats_as_nested_dict(device: _DeviceArgument = None) -> dict[str, Any]:
@@ -100,7 +108,9 @@ def memory_summary(device: _DeviceArgument = None, abbreviated: bool = False) ->
     """A table of the counters, in the words of torch.cuda.memory_summary()."""
     index = device_index(device)
     numbers = collections.OrderedDict(
-        (f"{name}.{part}", 0) for name in _COUNTERS for part in ("current", "peak", "allocated", "freed")
+        (f"{name}.{part}", 0)
+        for name in _COUNTERS
+        for part in ("current", "peak", "allocated", "freed")
     )
     numbers.update(dict.fromkeys(_NUMBERS, 0))
     numbers.update(memory_stats(index))
@@ -108,8 +118,8 @@ def memory_summary(device: _DeviceArgument = None, abbreviated: bool = False) ->
     own: Any = _cuda_memory.memory_summary
     names = {
         **own.__globals__,
-        "memory_stats": lambda device=None: numbers,
-        "_get_device_index": lambda device, optional=False: device,
+        "memory_stats": lambda device: numbers,  # noqa: ARG005 (its one keyword)
+        "_get_device_index": lambda device, optional: device,  # noqa: ARG005
     }
     return str(FunctionType(own.__code__, names, argdefs=own.__defaults__)(index, abbreviated))
 
@@ -160,7 +170,9 @@ def caching_allocator_alloc(size: int, device: _DeviceArgument = None, stream: A
 def caching_allocator_delete(mem_ptr: int) -> None:
     """Free what caching_allocator_alloc() has allocated."""
     if mem_ptr and _raw_allocations.pop(mem_ptr, None) is None:
-        raise RuntimeError(f"invalid device pointer: {mem_ptr:#x} is not of caching_allocator_alloc()")
+        raise RuntimeError(
+            f"invalid device pointer: {mem_ptr:#x} is not of caching_allocator_alloc()"
+        )
 
 
 _raw_allocations: dict[int, torch.UntypedStorage] = {}
@@ -227,10 +239,14 @@ def _record_memory_history_impl(
     if stacks not in ("python", "all"):
         raise RuntimeError("expected stacks to be 'python', or 'all'")
     if skip_actions:
-        raise NotImplementedError("the history of an emulated GPU has all actions: leave skip_actions out")
+        raise NotImplementedError(
+            "the history of an emulated GPU has all actions: leave skip_actions out"
+        )
     level = _CONTEXTS[context] if enabled else 0
     for index in _emulated(device):
-        ensure_loaded().set_memory_history(index, enabled is not None, level, max_entries, clear_history)
+        ensure_loaded().set_memory_history(
+            index, enabled is not None, level, max_entries, clear_history
+        )
 
 
 def _record_memory_history(
@@ -245,7 +261,9 @@ def _record_memory_history(
         entries = kwargs.pop("trace_alloc_max_entries", 1)
         with_context = kwargs.pop("record_context", True)
         for_trace = kwargs.pop("trace_alloc_record_context", False)
-        context = ("alloc" if for_trace else "state") if with_context else None
+        context: Literal["state", "alloc"] | None = None
+        if with_context:
+            context = "alloc" if for_trace else "state"
         _record_memory_history_impl("all" if enabled else None, context, max_entries=entries)
     else:
         _record_memory_history_impl(enabled, *args, **kwargs)
@@ -260,7 +278,9 @@ def _snapshot(device: _DeviceArgument = None, augment_with_fx_traces: bool = Fal
     Without a device, of all emulated GPUs. A frame is the line of the program.
     """
     if augment_with_fx_traces:
-        raise NotImplementedError("frames are lines of the program: leave augment_with_fx_traces out")
+        raise NotImplementedError(
+            "frames are lines of the program: leave augment_with_fx_traces out"
+        )
     return _snapshot_of(device, with_events=True)
 
 
@@ -272,13 +292,17 @@ def _dump_snapshot(
     Path(filename).write_bytes(pickle.dumps(snapshot))
 
 
-def _save_segment_usage(filename: str | Path = "output.svg", snapshot: _Snapshot | None = None) -> None:
+def _save_segment_usage(
+    filename: str | Path = "output.svg", snapshot: _Snapshot | None = None
+) -> None:
     from torch.cuda._memory_viz import segments
 
     Path(filename).write_text(segments(_snapshot() if snapshot is None else snapshot))
 
 
-def _save_memory_usage(filename: str | Path = "output.svg", snapshot: _Snapshot | None = None) -> None:
+def _save_memory_usage(
+    filename: str | Path = "output.svg", snapshot: _Snapshot | None = None
+) -> None:
     from torch.cuda._memory_viz import memory
 
     Path(filename).write_text(memory(_snapshot() if snapshot is None else snapshot))
@@ -339,5 +363,7 @@ class _Frames:
         if number not in self._known:
             place, _, name = ensure_loaded().describe_location(number).rpartition(" in ")
             file, _, line = place.rpartition(":")
-            self._known[number] = [{"filename": file, "line": int(line), "name": name}] if file else []
+            self._known[number] = (
+                [{"filename": file, "line": int(line), "name": name}] if file else []
+            )
         return self._known[number]
