@@ -238,9 +238,10 @@ def _record_memory_history_impl(
         raise RuntimeError("expected context to be 'state', 'alloc', 'all', or None")
     if stacks not in ("python", "all"):
         raise RuntimeError("expected stacks to be 'python', or 'all'")
-    if skip_actions:
+    if skip_actions or compile_context or global_record_annotations:
         raise NotImplementedError(
-            "the history of an emulated GPU has all actions: leave skip_actions out"
+            "the history of an emulated GPU has all actions and no annotations: leave skip_actions, "
+            "compile_context and global_record_annotations out"
         )
     level = _CONTEXTS[context] if enabled else 0
     for index in _emulated(device):
