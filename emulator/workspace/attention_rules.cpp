@@ -7,6 +7,7 @@
 // on Turing (ATen/native/transformers/cuda/sdp_utils.cpp).
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -118,6 +119,16 @@ void flash_forward(const RuleContext& context, const Shape& shape, ScriptWriter&
   script.output(3);
 }
 
+// The memory-efficient kernel wants rows of a mask in multiples of eight, and gets a padded copy
+// else (ATen/native/transformers/attention.cpp, pad_bias).
+std::uint64_t padded_mask_bytes(const TensorLayout* mask) {
+  constexpr std::uint64_t kMultiple = 8;
+  if (mask == nullptr || mask->sizes.empty() || element_count(*mask) == 0) return 0;
+  const auto width = static_cast<std::uint64_t>(mask->sizes.back());
+  if (width % kMultiple == 0) return 0;
+  return size_bytes(*mask) / width * round_up(width, kMultiple);
+}
+
 // (query, key, value, attn_bias, dropout_p, is_causal, return_debug_mask, scale)
 void forward(const RuleContext& context, ScriptWriter& script) {
   Shape shape;
@@ -128,11 +139,13 @@ void forward(const RuleContext& context, ScriptWriter& script) {
     case AttentionKernel::kFlash:
       return flash_forward(context, shape, script);
     default: {
+      const std::uint32_t mask = script.allocate(padded_mask_bytes(context.call.tensor(3)));
       script.output(0);
       // Rows of logsumexp are rounded up to 32 queries. Seed and offset stay on the host.
       script.sized_output(1, shape.batch_heads * round_up(shape.length, 32) * kFloatBytes);
       script.sized_output(2, 0);
       script.sized_output(3, 0);
+      script.free(mask);
     }
   }
 }
@@ -144,17 +157,32 @@ void cudnn_backward(const Shape& shape, ScriptWriter& script) {
   script.scratch(rows * shape.width * kFloatBytes + rows * kFloatBytes + kCudnnWorkspaceBytes);
 }
 
-void flash_backward(const Shape& shape, ScriptWriter& script) {
-  // The result and its gradient, dense.
-  const std::uint32_t result = script.allocate(shape.query_bytes);
-  const std::uint32_t gradient = script.allocate(shape.query_bytes);
+// [batch, length, heads, width] in memory, as the kernel wants it.
+bool lies_by_length(const TensorLayout& layout) {
+  if (layout.sizes.size() != 4) return false;
+  const std::int64_t heads = layout.sizes[1], length = layout.sizes[2], width = layout.sizes[3];
+  const std::array<std::int64_t, 4> wanted = {length * heads * width, width, heads * width, 1};
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (layout.sizes[i] != 1 && layout.strides[i] != wanted[i]) return false;
+  }
+  return true;
+}
+
+// The result is laid out as the query is; it and its gradient are copied where that doesn't suit.
+void flash_backward(const CallView& call, const Shape& shape, ScriptWriter& script) {
+  const auto copied_bytes = [&](std::size_t argument) {
+    const TensorLayout* layout = call.tensor(argument);
+    return layout != nullptr && !lies_by_length(*layout) ? shape.query_bytes : 0;
+  };
+  const std::uint32_t gradient = script.allocate(copied_bytes(0));
+  const std::uint32_t result = script.allocate(copied_bytes(6));
   script.outputs();
   const std::uint64_t rows = shape.batch_heads * round_up(shape.length, 128);
   const std::uint32_t products = script.allocate(rows * kFloatBytes);
   script.scratch(rows * rounded_width(shape.width) * kFloatBytes);
   script.free(products);
-  script.free(gradient);
   script.free(result);
+  script.free(gradient);
 }
 
 // Gradients of queries in float32 in blocks of 128 rows, with 16 bytes of locks for each block of
@@ -194,7 +222,7 @@ void backward(const RuleContext& context, ScriptWriter& script) {
     case AttentionKernel::kCudnn:
       return cudnn_backward(shape, script);
     case AttentionKernel::kFlash:
-      return flash_backward(shape, script);
+      return flash_backward(context.call, shape, script);
     default:
       return efficient_backward(shape, script);
   }

@@ -225,19 +225,25 @@ TEST(Rules, EmbeddingBackwardSortsMoreThan3072) {
 }
 
 TEST(Rules, AttentionIsTheGpusKernel) {
-  const auto call = [](protocol::DataType dtype) {
-    const auto layout = contiguous({4, 8, 300, 80}, dtype);
+  const auto call = [](protocol::DataType dtype, bool is_by_length = false) {
+    auto layout = contiguous({4, 8, 300, 80}, dtype);
+    if (is_by_length) layout.strides = {300 * 8 * 80, 80, 8 * 80, 1};
     return TestCall("_scaled_dot_product_fused_attention_overrideable_backward")
         .tensor(layout)
         .tensor(layout)
         .tensor(layout)
         .tensor(layout)
         .none()
+        .integers({1, 1, 1, 0})
+        .tensor(layout)
         .output(layout)
         .output(layout)
         .output(layout);
   };
   EXPECT_THAT(call(kFloat16).events(), ElementsAre(1536000, 1536000, 1536000, 3110656, -3110656));
+  // As models split their heads: FlashAttention copies nothing.
+  EXPECT_THAT(call(kFloat16, true).events(gpu_model("A100")),
+              ElementsAre(1536000, 1536000, 1536000, 49152, 4718592, -4718592, -49152));
   EXPECT_THAT(call(kFloat32).events(), ElementsAre(3072000, 3072000, 3072000, 3072000, 38400, 38400,
                                                    -38400, -3072000, 6294528, -38400, -6294528));
   EXPECT_THAT(call(kFloat16).events(gpu_model("H100"), {.attention = AttentionKernel::kFlash}),
