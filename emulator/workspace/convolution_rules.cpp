@@ -103,7 +103,7 @@ bool has_one_layout(const TensorLayout& layout) {
   return layout.sizes[1] == 1 || pixels == 1;
 }
 
-// Copies that PyTorch makes before the outputs, of tensors that aren't laid out as the call.
+// Copies that PyTorch makes of tensors that aren't laid out as the call.
 class LaidOut {
  public:
   LaidOut(const Convolution& convolution, ScriptWriter& script)
@@ -135,6 +135,7 @@ std::uint64_t shared_tiles_bytes(const TensorLayout& written, Product product,
                                  const Convolution& convolution, const GpuModel& gpu) {
   if (is_half(written.dtype) || is_channels_last_call(convolution)) return 0;
   const auto channels = static_cast<std::uint64_t>(written.sizes[1]);
+  if (channels < kTileRows / 2) return 0;
   const std::uint64_t pixels = element_count(written) / channels;
   const std::uint64_t tiles = divide_up(pixels, kTileRows) * divide_up(channels, kTileRows);
   const auto multiprocessors = static_cast<std::uint64_t>(gpu.multiprocessor_count);
@@ -173,22 +174,25 @@ std::uint64_t parts_bytes(const Convolution& convolution, const GpuModel& gpu) {
   const std::uint64_t tiles = divide_up(rows, kTileRows) * divide_up(columns, kTileRows);
   const auto multiprocessors = static_cast<std::uint64_t>(gpu.multiprocessor_count);
   const bool is_narrow = is_half(weight.dtype);
-  if (tiles >= multiprocessors)
-    return !is_narrow && tiles < multiprocessors * 3 / 2 ? multiprocessors * kTileBytes : 0;
-  if (tiles >= multiprocessors / 2)
-    return convolution.is_pointwise ? 0 : multiprocessors / 2 * kTileBytes;
-  // A few channels make a weight so small that there is a part for each multiprocessor.
-  const bool is_tiny =
-      convolution.is_pointwise || (!is_narrow && !has_aligned_channels(convolution));
-  const std::uint64_t parts_max = is_tiny ? multiprocessors : kPartsMax;
-  const std::uint64_t fitting = is_tiny && !convolution.is_pointwise
-                                    ? multiprocessors
-                                    : multiprocessors / (tiles * (is_narrow ? 2 : 1));
-  const std::uint64_t parts = std::min(parts_max, fitting);
-  if (parts <= 1) return 0;
   const std::uint64_t part_bytes = copy_bytes(weight, Product::kWeightGradient) /
                                    protocol::data_type_size_bytes(weight.dtype) * kFloatBytes;
-  return std::min(parts * part_bytes, multiprocessors * kTileBytes);
+  if (convolution.is_pointwise) {
+    // A part for so many pixels.
+    constexpr std::uint64_t kPixelsOfPart = 4096, kPartsMin = 8;
+    const std::uint64_t pixels = element_count(*convolution.result) / rows;
+    const std::uint64_t parts = std::clamp<std::uint64_t>(
+        pixels / kPixelsOfPart, is_narrow ? 0 : kPartsMin, multiprocessors);
+    return parts <= 1 ? 0 : parts * part_bytes;
+  }
+  if (tiles >= multiprocessors)
+    return !is_narrow && tiles < multiprocessors * 3 / 2 ? multiprocessors * kTileBytes : 0;
+  if (tiles >= multiprocessors / 2) return multiprocessors / 2 * kTileBytes;
+  // A few channels make a weight so small that there is a part for each multiprocessor.
+  const bool is_tiny = !is_narrow && !has_aligned_channels(convolution);
+  const std::uint64_t parts =
+      is_tiny ? multiprocessors
+              : std::min(kPartsMax, multiprocessors / (tiles * (is_narrow ? 2 : 1)));
+  return parts <= 1 ? 0 : std::min(parts * part_bytes, multiprocessors * kTileBytes);
 }
 
 std::uint64_t weight_gradient_workspace_bytes(const RuleContext& context,
@@ -248,15 +252,19 @@ void backward(const RuleContext& context, ScriptWriter& script) {
   describe(context.call, 4, convolution);
   const std::vector<std::int64_t> wanted = context.call.integers(10);
   const auto is_wanted = [&wanted](std::size_t i) { return i < wanted.size() && wanted[i] != 0; };
-  LaidOut copies(convolution, script);
-  for (const TensorLayout* tensor : {convolution.result, convolution.input, convolution.weight})
-    copies.copy(*tensor);
   std::uint32_t next = 0;
+  // Each gradient makes its own copies.
   if (is_wanted(0)) {
     script.output(next++);
+    LaidOut copies(convolution, script);
+    copies.copy(*convolution.result);
+    copies.copy(*convolution.weight);
     script.scratch(input_gradient_workspace_bytes(context, convolution));
   }
   if (is_wanted(1)) {
+    LaidOut copies(convolution, script);
+    copies.copy(*convolution.result);
+    copies.copy(*convolution.input);
     script.output(next++);
     script.scratch(weight_gradient_workspace_bytes(context, convolution));
   }
