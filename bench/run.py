@@ -22,6 +22,7 @@ PROGRAMS = (
     "memory",
     "memory_peaks",
     "import_time",
+    "random_numbers",
     INSTRUCTIONS,
 )
 

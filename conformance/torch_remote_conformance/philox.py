@@ -110,9 +110,7 @@ class Philox:
         drawn = self.uniform(count, dtype).to(dtype)
         return torch.where(drawn == 1, torch.zeros_like(drawn), drawn)
 
-    def randint(
-        self, low: int, high: int, count: int, dtype: torch.dtype = torch.int64
-    ) -> Tensor:
+    def randint(self, low: int, high: int, count: int, dtype: torch.dtype = torch.int64) -> Tensor:
         """torch.randint of fewer than 2**62 numbers."""
         span = high - low
         if span < 1 << 28:
@@ -166,9 +164,7 @@ class Philox:
         angle = turns * 2 * math.pi
         return (-2 * unit.log()).sqrt() * torch.where(is_second == 0, angle.sin(), angle.cos())
 
-    def exponential(
-        self, rate: float, count: int, dtype: torch.dtype = torch.float32
-    ) -> Tensor:
+    def exponential(self, rate: float, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Tensor.exponential_, before it is rounded: no result is 0."""
         drawn = self.uniform(count, dtype)
         half_step = torch.finfo(drawn.dtype).eps / 2
@@ -242,4 +238,3 @@ def card_of(description: dict[str, str]) -> str | None:
     """Which GPU's numbers an executor says that it draws."""
     kind, _, card = description.get("random_numbers", "").partition(", ")
     return card if kind == "philox" else None
-

@@ -125,8 +125,8 @@ class RemoteGenerator final : public c10::GeneratorImpl {
         state.dtype() == caffe2::TypeMeta::Make<std::uint8_t>() && state.is_cpu() &&
             state.is_contiguous(),
         "a generator's state is a contiguous uint8 tensor on CPU, as get_state() gave it");
-    set_state_bytes({static_cast<const std::byte*>(state.data()),
-                     static_cast<std::size_t>(state.numel())});
+    set_state_bytes(
+        {static_cast<const std::byte*>(state.data()), static_cast<std::size_t>(state.numel())});
   }
   // A state of CUDA's begins with its seed.
   void set_state_bytes(std::span<const std::byte> bytes) {
@@ -136,7 +136,8 @@ class RemoteGenerator final : public c10::GeneratorImpl {
     with_torch_errors(device().index(),
                       [&] { remote().session().turn().set_generator_state(number(), bytes); });
     std::uint64_t seed = 0;
-    if (!has_offset() || bytes.size() > kPhiloxStateSizeBytes || bytes.size() < sizeof(seed)) return;
+    if (!has_offset() || bytes.size() > kPhiloxStateSizeBytes || bytes.size() < sizeof(seed))
+      return;
     std::memcpy(&seed, bytes.data(), sizeof(seed));
     state_->set_seed(seed);
   }

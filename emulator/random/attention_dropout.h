@@ -22,8 +22,8 @@ struct ScoresShape {
   }
 };
 
-// FlashAttention: each warp's lane has 16 bytes for its places in a block of 16 queries and 32 keys.
-// Writes 1 where a probability stays, else 0; the span has one element for each score.
+// FlashAttention: each warp's lane has 16 bytes for its places in a block of 16 queries and 32
+// keys. Writes 1 where a probability stays, else 0; the span has one element for each score.
 void flash_kept(const ScoresShape& shape, std::uint64_t seed, std::uint64_t offset, double dropout,
                 std::span<float> kept);
 // What its offset advances by.

@@ -21,12 +21,12 @@ inline bool has_avx2() {
 
 // Defines void NAME PARAMETERS, which does NAME_loop ARGUMENTS: a function that is declared
 // [[gnu::always_inline]] inline before.
-#define TORCH_REMOTE_FOR_THIS_PROCESSOR(name, parameters, arguments)                     \
-  namespace {                                                                            \
-  [[gnu::target("avx2,fma")]] void name##_avx2 parameters { name##_loop arguments; }     \
-  void name##_baseline parameters { name##_loop arguments; }                             \
-  const auto name##_chosen = has_avx2() ? &name##_avx2 : &name##_baseline;               \
-  }                                                                                      \
+#define TORCH_REMOTE_FOR_THIS_PROCESSOR(name, parameters, arguments)                 \
+  namespace {                                                                        \
+  [[gnu::target("avx2,fma")]] void name##_avx2 parameters { name##_loop arguments; } \
+  void name##_baseline parameters { name##_loop arguments; }                         \
+  const auto name##_chosen = has_avx2() ? &name##_avx2 : &name##_baseline;           \
+  }                                                                                  \
   void name parameters { name##_chosen arguments; }
 
 #else

@@ -1,8 +1,9 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Which of a GPU's threads draws which element of a tensor. PyTorch starts its random kernels with as
-// many blocks as the tensor needs and the GPU can hold at once, so that the numbers depend on the GPU.
+// Which of a GPU's threads draws which element of a tensor. PyTorch starts its random kernels with
+// as many blocks as the tensor needs and the GPU can hold at once, so that the numbers depend on
+// the GPU.
 #pragma once
 
 #include <algorithm>
@@ -44,8 +45,8 @@ struct Cover {
 
 // element_count is at least 1; per_draw at least 1.
 constexpr Cover cover(const Card& card, std::uint64_t element_count, std::uint64_t per_draw) {
-  const std::uint64_t blocks = std::min((element_count + kThreadsPerBlock - 1) / kThreadsPerBlock,
-                                        card.block_count_max());
+  const std::uint64_t blocks =
+      std::min((element_count + kThreadsPerBlock - 1) / kThreadsPerBlock, card.block_count_max());
   const std::uint64_t threads = blocks * kThreadsPerBlock;
   return {threads, per_draw, (element_count - 1) / (threads * per_draw) + 1};
 }

@@ -60,7 +60,8 @@ constexpr std::size_t kVectors = kWidth / 4;
 [[gnu::target("avx2")]] void philox_run_avx2(std::uint64_t key, std::uint64_t draw,
                                              std::uint64_t first_thread, std::size_t count,
                                              RunBits& bits) {
-  const __m256i multiplier_a = _mm256_set1_epi64x(kMultiplierA), multiplier_b = _mm256_set1_epi64x(kMultiplierB);
+  const __m256i multiplier_a = _mm256_set1_epi64x(kMultiplierA),
+                multiplier_b = _mm256_set1_epi64x(kMultiplierB);
   const __m256i draw_low = _mm256_set1_epi64x(static_cast<long long>(draw));
   const __m256i draw_high = _mm256_srli_epi64(draw_low, 32);
   const __m256i first = _mm256_add_epi64(_mm256_set1_epi64x(static_cast<long long>(first_thread)),

@@ -1,9 +1,9 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) in the layout of
-// CUDA's kernels: the key is the seed, the high half of the counter the number of a GPU's thread, the
-// low half the number of a draw of that thread. Each draw has four numbers of 32 bits.
+// Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011) in the layout
+// of CUDA's kernels: the key is the seed, the high half of the counter the number of a GPU's
+// thread, the low half the number of a draw of that thread. Each draw has four numbers of 32 bits.
 //
 // Pure functions; any thread may call them.
 #pragma once

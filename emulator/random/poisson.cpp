@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "emulator/random/poisson.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "emulator/random/transforms.h"
@@ -9,7 +10,7 @@
 namespace torch_remote::emulator::random {
 namespace {
 
-constexpr float kRateOfProducts = 64;    // below: Knuth's product of uniform numbers
+constexpr float kRateOfProducts = 64;   // below: Knuth's product of uniform numbers
 constexpr double kRateOfNormal = 4000;  // above: a rounded normal number
 
 std::uint32_t by_products(ThreadNumbers& numbers, float rate) {
@@ -67,7 +68,9 @@ std::uint32_t by_normal(ThreadNumbers& numbers, double rate) {
   double first = 0, second = 0;
   normal_pair(std::uint64_t{bits[0]} ^ std::uint64_t{bits[1]} << 21,
               std::uint64_t{bits[2]} ^ std::uint64_t{bits[3]} << 21, first, second);
-  return static_cast<std::uint32_t>(std::fma(std::sqrt(rate), first, rate) + 0.5);
+  // The GPU's conversion keeps what is too large at the largest number.
+  return static_cast<std::uint32_t>(
+      std::clamp(std::fma(std::sqrt(rate), first, rate) + 0.5, 0.0, 0xFFFFFFFFp0));
 }
 
 }  // namespace

@@ -14,8 +14,8 @@ namespace {
 // Of a double: those that are left of one cut off to a float.
 constexpr std::uint64_t kFloatBits = ~((std::uint64_t{1} << 29) - 1);
 
-constexpr float kLog2 = 0x1.62e43p-1f;      // ln 2, as the kernels multiply by it
-constexpr float kLog2OfE = 0x1.715476p+0f;  // log2 e
+constexpr float kLog2 = 0x1.62e43p-1f;          // ln 2, as the kernels multiply by it
+constexpr float kLog2OfE = 0x1.715476p+0f;      // log2 e
 constexpr float kInverseTurn = 0x1.45f306p-3f;  // 1 / (2 pi)
 constexpr float kTurn = 0x1.921fb6p+2f;         // 2 pi
 constexpr float kAngleStep = 0x1p-32f * kTurn;

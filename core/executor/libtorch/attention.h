@@ -25,7 +25,7 @@ struct Attention {
   double dropout = 0;           // the share of probabilities that are dropped
   // 1 for each probability that stays, 0 for the others; where there is none, the seed decides.
   std::optional<at::Tensor> kept = std::nullopt;
-  std::int64_t seed = 0;        // of the random numbers that say which, the same in the backward
+  std::int64_t seed = 0;  // of the random numbers that say which, the same in the backward
 };
 
 // The output [..., H, L, V] in query's dtype, and the logarithm of each row's sum [..., H, L], in

@@ -5,15 +5,11 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/pad.h>
-#include <ATen/ops/tensor.h>
-#include <array>
 #include <c10/util/Exception.h>
 #include <cstdint>
-#include <limits>
 #include <optional>
+#include <span>
 #include <utility>
-#include <vector>
 
 #include "core/executor/libtorch/attention.h"
 #include "emulator/random/attention_dropout.h"
@@ -51,9 +47,9 @@ bool takes_flash(const Attention& attention, const Card& card) {
 at::Tensor kept(const Attention& attention, bool is_flash, std::uint64_t seed,
                 std::uint64_t offset) {
   const ScoresShape shape = shape_of(attention);
-  at::Tensor mask = at::empty({attention.query.size(0), attention.query.size(1),
-                               shape.query_count, shape.key_count},
-                              at::TensorOptions(at::kFloat));
+  at::Tensor mask = at::empty(
+      {attention.query.size(0), attention.query.size(1), shape.query_count, shape.key_count},
+      at::TensorOptions(at::kFloat));
   const std::span<float> flags(mask.mutable_data_ptr<float>(), shape.element_count());
   (is_flash ? flash_kept : efficient_kept)(shape, seed, offset, attention.dropout, flags);
   return mask;

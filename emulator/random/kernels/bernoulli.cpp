@@ -34,7 +34,8 @@ void draw(const at::Tensor& out, const at::Tensor& chances, const Draws& draws) 
     RunBits bits;
     std::array<float, 4 * kRunMax> drawn;
     std::array<Chance, 4 * kRunMax> wanted;
-    for (auto run = static_cast<std::uint64_t>(begin); run < static_cast<std::uint64_t>(end); ++run) {
+    for (auto run = static_cast<std::uint64_t>(begin); run < static_cast<std::uint64_t>(end);
+         ++run) {
       const std::uint64_t first = run * 4 * kRunMax;
       const std::size_t count = std::min<std::uint64_t>(4 * kRunMax, element_count - first);
       philox_threads(draws.seed, draws.first, run * kRunMax, (count + 3) / 4, bits);
@@ -62,13 +63,12 @@ struct BernoulliTensorKernel {
     const bool is_double = self.scalar_type() == at::kDouble;
     const at::Tensor chances = p_.to(is_double ? at::kDouble : at::kFloat).expand(self.sizes());
     const auto [out, p] = in_pointwise_order(self, chances);
-    AT_DISPATCH_ALL_TYPES_AND3(at::kHalf, at::kBFloat16, at::kBool, self.scalar_type(),
-                               "bernoulli_tensor_cuda_self_", [&, &out = out, &p = p] {
-                                 using Chance =
-                                     std::conditional_t<std::is_same_v<scalar_t, double>, double,
-                                                        float>;
-                                 draw<scalar_t, Chance>(out, p, draws);
-                               });
+    AT_DISPATCH_ALL_TYPES_AND3(
+        at::kHalf, at::kBFloat16, at::kBool, self.scalar_type(), "bernoulli_tensor_cuda_self_",
+        [&, &out = out, &p = p] {
+          using Chance = std::conditional_t<std::is_same_v<scalar_t, double>, double, float>;
+          draw<scalar_t, Chance>(out, p, draws);
+        });
   }
 };
 

@@ -24,8 +24,8 @@ using executor::libtorch::SubstituteFunction;
 void register_kernels() {
   static torch::Library& library = [&]() -> torch::Library& {
     // Never destroyed: operators may be called as long as the process lives.
-    auto& made = *new torch::Library(torch::Library::IMPL, "aten", random::kPhiloxKey, __FILE__,
-                                     __LINE__);
+    auto& made =
+        *new torch::Library(torch::Library::IMPL, "aten", random::kPhiloxKey, __FILE__, __LINE__);
     made.impl("uniform_", &random::uniform_);
     made.impl("normal_", &random::normal_);
     made.impl("normal.Tensor_float", &random::normal_tensor_float);
@@ -62,9 +62,9 @@ void register_kernels() {
 
 // Arguments: input, p, train.
 void native_dropout(torch::jit::Stack& stack, const at::Generator& generator) {
-  auto [output, mask] = random::native_dropout(
-      stack.at(0).toTensor(), stack.at(1).toDouble(), stack.at(2).toOptional<bool>(),
-      random::philox_generator(generator));
+  auto [output, mask] =
+      random::native_dropout(stack.at(0).toTensor(), stack.at(1).toDouble(),
+                             stack.at(2).toOptional<bool>(), random::philox_generator(generator));
   stack.clear();
   stack.emplace_back(std::move(output));
   stack.emplace_back(std::move(mask));

@@ -119,14 +119,13 @@ struct GeometricKernel {
   void operator()(at::TensorIteratorBase& iterator, double p_,
                   const std::optional<at::Generator>& generator) const {
     RNG& philox = philox_generator(generator);
-    AT_DISPATCH_ALL_TYPES_AND2(
-        at::kHalf, at::kBFloat16, iterator.dtype(), "geometric_cuda", [&] {
-          const auto log_of_failure = gpu_log1p(-static_cast<Wide<scalar_t>>(p_));
-          fill<scalar_t>(iterator, philox, Uniform<scalar_t>{},
-                         one_by_one<scalar_t>([=](Wide<scalar_t> x) {
-                           return static_cast<scalar_t>(std::ceil(gpu_log(x) / log_of_failure));
-                         }));
-        });
+    AT_DISPATCH_ALL_TYPES_AND2(at::kHalf, at::kBFloat16, iterator.dtype(), "geometric_cuda", [&] {
+      const auto log_of_failure = gpu_log1p(-static_cast<Wide<scalar_t>>(p_));
+      fill<scalar_t>(iterator, philox, Uniform<scalar_t>{},
+                     one_by_one<scalar_t>([=](Wide<scalar_t> x) {
+                       return static_cast<scalar_t>(std::ceil(gpu_log(x) / log_of_failure));
+                     }));
+    });
   }
 };
 
@@ -157,20 +156,19 @@ struct CauchyKernel {
   void operator()(at::TensorIteratorBase& iterator, double median_, double sigma_,
                   const std::optional<at::Generator>& generator) const {
     RNG& philox = philox_generator(generator);
-    AT_DISPATCH_FLOATING_TYPES_AND2(
-        at::kHalf, at::kBFloat16, iterator.dtype(), "cauchy_cuda", [&] {
-          using Value = Wide<scalar_t>;
-          const auto median = static_cast<Value>(median_), sigma = static_cast<Value>(sigma_);
-          fill<scalar_t>(
-              iterator, philox, Uniform<scalar_t>{}, one_by_one<scalar_t>([=](Value x) {
-                if constexpr (!kIsDouble<scalar_t>) {
-                  constexpr Value kStep = std::numeric_limits<Value>::epsilon();
-                  x = std::clamp<Value>(x, kStep, 1 - kStep);
-                }
-                const Value tangent = gpu_tan(c10::pi<Value> * (x - static_cast<Value>(0.5)));
-                return static_cast<scalar_t>(std::fma(sigma, tangent, median));
-              }));
-        });
+    AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, iterator.dtype(), "cauchy_cuda", [&] {
+      using Value = Wide<scalar_t>;
+      const auto median = static_cast<Value>(median_), sigma = static_cast<Value>(sigma_);
+      fill<scalar_t>(iterator, philox, Uniform<scalar_t>{}, one_by_one<scalar_t>([=](Value x) {
+                       if constexpr (!kIsDouble<scalar_t>) {
+                         constexpr Value kStep = std::numeric_limits<Value>::epsilon();
+                         x = std::clamp<Value>(x, kStep, 1 - kStep);
+                       }
+                       const Value tangent =
+                           gpu_tan(c10::pi<Value> * (x - static_cast<Value>(0.5)));
+                       return static_cast<scalar_t>(std::fma(sigma, tangent, median));
+                     }));
+    });
   }
 };
 
@@ -183,10 +181,9 @@ struct BernoulliScalarKernel {
     AT_DISPATCH_ALL_TYPES_AND3(
         at::kHalf, at::kBFloat16, at::kBool, iterator.dtype(), "bernoulli_scalar_cuda_", [&] {
           const auto p = static_cast<Wide<scalar_t>>(p_);
-          fill<scalar_t>(iterator, philox, Uniform<scalar_t>{},
-                         one_by_one<scalar_t>([=](Wide<scalar_t> x) {
-                           return static_cast<scalar_t>(x < p);
-                         }));
+          fill<scalar_t>(
+              iterator, philox, Uniform<scalar_t>{},
+              one_by_one<scalar_t>([=](Wide<scalar_t> x) { return static_cast<scalar_t>(x < p); }));
         });
   }
 };

@@ -67,7 +67,8 @@ void drop_vectors(const Scalar* x, std::uint64_t size, Wide<Scalar> keep, const 
   const auto do_runs = [&](std::int64_t begin, std::int64_t end) {
     RunBits bits;
     std::array<float, 8 * kRunMax> drawn;
-    for (auto run = static_cast<std::uint64_t>(begin); run < static_cast<std::uint64_t>(end); ++run) {
+    for (auto run = static_cast<std::uint64_t>(begin); run < static_cast<std::uint64_t>(end);
+         ++run) {
       const std::uint64_t round = run / runs_per_round;
       const std::uint64_t thread = run % runs_per_round * kRunMax;
       const std::uint64_t first = (round * covered.threads + thread) * size;
@@ -97,25 +98,22 @@ void drop_one_by_one(const at::Tensor& self, Wide<Scalar> keep, const Cover& cov
   auto* out = result.mutable_data_ptr<Scalar>();
   auto* kept = static_cast<std::uint8_t*>(mask.mutable_data_ptr());
   const LogicalOrder from(self), to(result), to_mask(mask);
-  for_each_run(covered, draws, element_count,
-               [&](std::uint64_t first, const RunBits& bits, std::size_t lanes, std::size_t count) {
-                 RunValues<float> values;
-                 UniformFloats::make(bits, lanes, count, values);
-                 std::array<Scalar, kRunMax> row, dropped;
-                 std::array<std::uint8_t, kRunMax> flags;
-                 for (std::size_t lane = 0; lane < lanes; ++lane, first += covered.threads) {
-                   const std::size_t length =
-                       std::min<std::uint64_t>(count, element_count - first);
-                   from.walk(first, length,
-                             [&](std::size_t i, std::int64_t at) { row[i] = x[at]; });
-                   drop_row(row.data(), values[lane].data(), keep, scale, length, dropped.data(),
-                            flags.data());
-                   to.walk(first, length,
-                           [&](std::size_t i, std::int64_t at) { out[at] = dropped[i]; });
-                   to_mask.walk(first, length,
-                                [&](std::size_t i, std::int64_t at) { kept[at] = flags[i]; });
-                 }
-               });
+  for_each_run(
+      covered, draws, element_count,
+      [&](std::uint64_t first, const RunBits& bits, std::size_t lanes, std::size_t count) {
+        RunValues<float> values;
+        UniformFloats::make(bits, lanes, count, values);
+        std::array<Scalar, kRunMax> row, dropped;
+        std::array<std::uint8_t, kRunMax> flags;
+        for (std::size_t lane = 0; lane < lanes; ++lane, first += covered.threads) {
+          const std::size_t length = std::min<std::uint64_t>(count, element_count - first);
+          from.walk(first, length, [&](std::size_t i, std::int64_t at) { row[i] = x[at]; });
+          drop_row(row.data(), values[lane].data(), keep, scale, length, dropped.data(),
+                   flags.data());
+          to.walk(first, length, [&](std::size_t i, std::int64_t at) { out[at] = dropped[i]; });
+          to_mask.walk(first, length, [&](std::size_t i, std::int64_t at) { kept[at] = flags[i]; });
+        }
+      });
 }
 
 std::tuple<at::Tensor, at::Tensor> drop_with_mask(const at::Tensor& self, double keep,

@@ -186,8 +186,7 @@ void fill(at::TensorIteratorBase& iterator, PhiloxGenerator& generator, Source s
                  RunValues<typename Source::Value> values;
                  Source::make(bits, lanes, count, values);
                  for (std::size_t lane = 0; lane < lanes; ++lane, first += covered.threads) {
-                   const std::size_t length =
-                       std::min<std::uint64_t>(count, element_count - first);
+                   const std::size_t length = std::min<std::uint64_t>(count, element_count - first);
                    if (output.is_dense()) {
                      transform(values[lane].data(), length, output.dense<Scalar>() + first);
                    } else {

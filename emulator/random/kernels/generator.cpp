@@ -51,7 +51,8 @@ void PhiloxGenerator::set_state(const c10::TensorImpl& state) {
   const auto* bytes = static_cast<const std::byte*>(state.data());
   std::uint64_t seed = 0, offset = 0;
   std::memcpy(&seed, bytes, sizeof(seed));
-  if (state.numel() == kStateSizeBytes) std::memcpy(&offset, bytes + kSeedSizeBytes, sizeof(offset));
+  if (state.numel() == kStateSizeBytes)
+    std::memcpy(&offset, bytes + kSeedSizeBytes, sizeof(offset));
   set_offset(offset);
   seed_ = seed;
 }

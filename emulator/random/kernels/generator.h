@@ -16,7 +16,8 @@
 namespace torch_remote::emulator::random {
 
 // Operators that are given such a generator are dispatched by this key, so that PyTorch's own
-// composite operators find the kernels of this folder, and an operator without one is refused by name.
+// composite operators find the kernels of this folder, and an operator without one is refused by
+// name.
 inline constexpr c10::DispatchKey kPhiloxKey = c10::DispatchKey::PrivateUse3;
 
 // Where a kernel's draws begin.

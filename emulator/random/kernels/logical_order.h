@@ -17,7 +17,9 @@ namespace torch_remote::emulator::random {
 class LogicalOrder {
  public:
   explicit LogicalOrder(const at::Tensor& tensor)
-      : sizes_(tensor.sizes()), strides_(tensor.strides()), is_contiguous_(tensor.is_contiguous()) {}
+      : sizes_(tensor.sizes()),
+        strides_(tensor.strides()),
+        is_contiguous_(tensor.is_contiguous()) {}
 
   // Calls use(i, offset) for the elements first + i.
   template <typename Use>

@@ -75,9 +75,9 @@ struct Row {
   }
 
   std::int64_t choose(Scalar drawn) const {
-    auto chosen = std::min<std::int64_t>(std::lower_bound(sums.begin(), sums.end(), drawn) -
-                                             sums.begin(),
-                                         static_cast<std::int64_t>(sums.size()) - 1);
+    auto chosen =
+        std::min<std::int64_t>(std::lower_bound(sums.begin(), sums.end(), drawn) - sums.begin(),
+                               static_cast<std::int64_t>(sums.size()) - 1);
     while (chosen >= 1 && shares[static_cast<std::size_t>(chosen)] == static_cast<Scalar>(0))
       --chosen;
     return chosen;
@@ -93,9 +93,8 @@ void sample(const at::Tensor& weights, std::int64_t sample_count, const Draws& d
   for (std::int64_t r = 0; r < rows; ++r) {
     const Row<Scalar> row(weights.const_data_ptr<Scalar>() + r * categories, categories);
     for (std::int64_t s = 0; s < sample_count; ++s) {
-      const Bits4 bits =
-          philox(draws.seed, draws.first + static_cast<std::uint64_t>(r / grid_rows),
-                 static_cast<std::uint64_t>(r % grid_rows * threads_per_row + s));
+      const Bits4 bits = philox(draws.seed, draws.first + static_cast<std::uint64_t>(r / grid_rows),
+                                static_cast<std::uint64_t>(r % grid_rows * threads_per_row + s));
       out[r * sample_count + s] = row.choose(static_cast<Scalar>(uniform_float(bits[0])));
     }
   }
@@ -113,8 +112,9 @@ at::Tensor& multinomial_out(const at::Tensor& self, std::int64_t sample_count, b
                             std::optional<at::Generator> generator, at::Tensor& out) {
   // PyTorch's own function draws with the generator, and so finds the exponential numbers here. It
   // also has the checks, and refuses before it draws.
-  const bool has_weights = self.dim() > 0 && self.dim() <= 2 && at::isFloatingType(self.scalar_type()) &&
-                           self.size(-1) > 0 && self.size(-1) <= (1 << 24);
+  const bool has_weights = self.dim() > 0 && self.dim() <= 2 &&
+                           at::isFloatingType(self.scalar_type()) && self.size(-1) > 0 &&
+                           self.size(-1) <= (1 << 24);
   if (!replacement || sample_count <= 1 || !has_weights || out.scalar_type() != at::kLong)
     return at::native::multinomial_out(self, sample_count, replacement, std::move(generator), out);
   if (self.dim() == 1) {
@@ -125,16 +125,14 @@ at::Tensor& multinomial_out(const at::Tensor& self, std::int64_t sample_count, b
   if (out.numel() == 0) return out;
   check_weights(self);
   const at::Tensor weights = self.contiguous().view({-1, self.size(-1)});
-  const auto rounds = static_cast<std::uint64_t>((weights.size(0) - 1) /
-                                                     std::min(weights.size(0), kRowsMax) +
-                                                 1);
+  const auto rounds =
+      static_cast<std::uint64_t>((weights.size(0) - 1) / std::min(weights.size(0), kRowsMax) + 1);
   const Draws draws = philox_generator(generator).reserve(rounds * 4);
   const at::Tensor samples = out.is_contiguous() ? out : at::empty(out.sizes(), out.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weights.scalar_type(),
-                                  "multinomial_kernel_cuda", [&] {
-                                    sample<scalar_t>(weights, sample_count, draws,
-                                                     samples.mutable_data_ptr<std::int64_t>());
-                                  });
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, weights.scalar_type(), "multinomial_kernel_cuda", [&] {
+        sample<scalar_t>(weights, sample_count, draws, samples.mutable_data_ptr<std::int64_t>());
+      });
   if (!out.is_contiguous()) out.copy_(samples);
   return out;
 }

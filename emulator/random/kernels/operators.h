@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // PyTorch's random operators as they are on CUDA, of CPU tensors. Each is named after the operator
-// and overload that it is (register.cpp), takes its arguments, and throws c10::Error as CUDA's does.
+// and overload that it is (register.cpp), takes its arguments, and throws c10::Error as CUDA's
+// does.
 #pragma once
 
 #include <ATen/core/Generator.h>

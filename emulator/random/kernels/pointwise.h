@@ -25,8 +25,12 @@ inline std::pair<at::Tensor, at::Tensor> in_pointwise_order(const at::Tensor& a,
     if (a.size(order[i]) == 1) continue;
     for (std::size_t j = i + 1; j < order.size(); ++j) {
       if (a.size(order[j]) == 1) continue;
-      const auto rises = [&](const at::Tensor& t) { return t.stride(order[i]) < t.stride(order[j]); };
-      const auto falls = [&](const at::Tensor& t) { return t.stride(order[i]) > t.stride(order[j]); };
+      const auto rises = [&](const at::Tensor& t) {
+        return t.stride(order[i]) < t.stride(order[j]);
+      };
+      const auto falls = [&](const at::Tensor& t) {
+        return t.stride(order[i]) > t.stride(order[j]);
+      };
       if ((rises(a) || rises(b)) && !falls(a) && !falls(b)) std::swap(order[i], order[j]);
     }
   }

@@ -56,8 +56,8 @@ void shuffle_islands(std::vector<Entry>& entries, std::uint64_t mask, const Draw
 }
 
 template <typename Key>
-std::vector<Entry> draw_keys(std::int64_t n, int bits, const std::optional<at::Generator>& generator,
-                             at::ScalarType dtype) {
+std::vector<Entry> draw_keys(std::int64_t n, int bits,
+                             const std::optional<at::Generator>& generator, at::ScalarType dtype) {
   at::Tensor keys = at::empty({n}, at::TensorOptions(dtype));
   random_from_(keys, std::numeric_limits<Key>::min(), std::numeric_limits<Key>::max(), generator);
   // Where all bits count, the sign's is the opposite of an unsigned number's.

@@ -20,8 +20,7 @@ namespace {
 template <typename Scalar>
 void train(const at::Tensor& input, const at::Tensor& noise, const at::Tensor& output, double lower,
            double upper, PhiloxGenerator& generator) {
-  using Source =
-      std::conditional_t<std::is_same_v<Scalar, double>, UniformDoubles, UniformFloats>;
+  using Source = std::conditional_t<std::is_same_v<Scalar, double>, UniformDoubles, UniformFloats>;
   const auto element_count = static_cast<std::uint64_t>(input.numel());
   const Cover covered = cover(generator.card(), element_count, Source::kPerDraw);
   const Draws draws = generator.reserve(covered.offset_increment());
@@ -36,8 +35,8 @@ void train(const at::Tensor& input, const at::Tensor& noise, const at::Tensor& o
                  for (std::size_t lane = 0; lane < lanes; ++lane, first += covered.threads) {
                    for (std::size_t i = 0; i < count && first + i < element_count; ++i) {
                      const auto drawn = static_cast<Scalar>(values[lane][i]);
-                     const auto slope = static_cast<Scalar>(
-                         std::fma(static_cast<double>(drawn), range, lower));
+                     const auto slope =
+                         static_cast<Scalar>(std::fma(static_cast<double>(drawn), range, lower));
                      const std::uint64_t e = first + i;
                      const bool is_bent = x[e] <= 0;
                      slopes[e] = is_bent ? slope : static_cast<Scalar>(1);
@@ -62,11 +61,11 @@ at::Tensor& rrelu_with_noise_out(const at::Tensor& self, at::Tensor& noise, cons
   }
   const at::Tensor input = self.contiguous();
   const at::Tensor slopes = noise.contiguous(), output = out.contiguous();
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, self.scalar_type(),
-                                  "rrelu_with_noise_out_cuda", [&] {
-                                    train<scalar_t>(input, slopes, output, lower.to<double>(),
-                                                    upper.to<double>(), philox_generator(generator));
-                                  });
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, self.scalar_type(), "rrelu_with_noise_out_cuda", [&] {
+        train<scalar_t>(input, slopes, output, lower.to<double>(), upper.to<double>(),
+                        philox_generator(generator));
+      });
   // CUDA leaves a noise that is not contiguous as it was, which its backward pass then reads.
   if (!noise.is_contiguous()) noise.copy_(slopes);
   if (!out.is_contiguous()) out.copy_(output);

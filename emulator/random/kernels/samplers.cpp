@@ -1,7 +1,8 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Operators whose parameters are tensors, and that take as many numbers for an element as they need.
+// Operators whose parameters are tensors, and that take as many numbers for an element as they
+// need.
 #include <ATen/AccumulateType.h>
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
@@ -12,6 +13,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <vector>
 
 #include "emulator/random/kernels/logical_order.h"
 #include "emulator/random/kernels/operators.h"
@@ -68,6 +70,8 @@ class NormalNumbers {
 template <typename Scalar>
 Scalar gamma_number(ThreadNumbers& numbers, Scalar shape) {
   using Value = at::acc_type<Scalar, /*is_cuda=*/true>;
+  TORCH_CHECK(shape >= 0, "_standard_gamma expects a shape that is not negative, but got ", shape,
+              ", for which the kernel of a GPU would never end");
   NormalNumbers normals(numbers);
   auto uniform = [&numbers] { return uniform_float(numbers.next()); };
   auto normal = [&normals] { return normals.next(); };
@@ -107,6 +111,9 @@ void draw_binomial(const at::Tensor& result, const at::Tensor& counts, const at:
       const std::int64_t first = thread / kBlock * kBlock * kElementsPerThread + thread % kBlock;
       const std::int64_t last = std::min(first + kBlock * kElementsPerThread, element_count);
       for (std::int64_t e = first; e < last; e += kBlock) {
+        TORCH_CHECK(count[e] == count[e],
+                    "binomial expects counts that are numbers; for NaN the kernel of a GPU would "
+                    "never end");
         out[e] = sample_binomial<Scalar, Value, decltype(uniform)>(count[e], chance[e],
                                                                    standard_uniform);
       }
@@ -132,10 +139,9 @@ at::Tensor poisson(const at::Tensor& self, std::optional<at::Generator> generato
 at::Tensor standard_gamma(const at::Tensor& self, std::optional<at::Generator> generator) {
   at::Tensor result = at::empty_like(self, at::MemoryFormat::Contiguous);
   const Draws draws = philox_generator(generator).reserve(kReservedByGamma);
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, self.scalar_type(), "gamma_cuda", [&] {
-        draw_each<scalar_t>(result, self, draws, &gamma_number<scalar_t>);
-      });
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, self.scalar_type(), "gamma_cuda", [&] {
+    draw_each<scalar_t>(result, self, draws, &gamma_number<scalar_t>);
+  });
   return result;
 }
 
@@ -154,12 +160,12 @@ at::Tensor sample_dirichlet(const at::Tensor& self, std::optional<at::Generator>
 
 at::Tensor binomial(const at::Tensor& count, const at::Tensor& probability,
                     std::optional<at::Generator> generator) {
-  TORCH_CHECK_VALUE(at::isFloatingType(count.scalar_type()),
-                    "binomial only supports floating-point dtypes for count, got: ",
-                    count.scalar_type());
-  TORCH_CHECK_VALUE(at::isFloatingType(probability.scalar_type()),
-                    "binomial only supports floating-point dtypes for prob, got: ",
-                    probability.scalar_type());
+  TORCH_CHECK_VALUE(
+      at::isFloatingType(count.scalar_type()),
+      "binomial only supports floating-point dtypes for count, got: ", count.scalar_type());
+  TORCH_CHECK_VALUE(
+      at::isFloatingType(probability.scalar_type()),
+      "binomial only supports floating-point dtypes for prob, got: ", probability.scalar_type());
   at::Tensor result = at::empty_like(count, at::MemoryFormat::Contiguous);
   // Checks the dtypes, and resizes the result where the chances are more.
   const auto iterator =
@@ -168,9 +174,8 @@ at::Tensor binomial(const at::Tensor& count, const at::Tensor& probability,
   if (result.numel() == 0) return result;
   const at::Tensor counts = count.expand(result.sizes()).contiguous();
   const at::Tensor chances = probability.expand(result.sizes()).contiguous();
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, iterator.input_dtype(), "binomial_cuda",
-      [&] { draw_binomial<scalar_t>(result, counts, chances, draws); });
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, iterator.input_dtype(), "binomial_cuda",
+                                  [&] { draw_binomial<scalar_t>(result, counts, chances, draws); });
   return result;
 }
 
