@@ -12,6 +12,17 @@ torch_version: str
 DEVICE_COUNT_MAX: int
 DEVICE_TYPE: int
 
+class FaultPlan:
+    """Rows: kind ("out of memory", "failure", "end", "cut"), place, operator, message, seconds."""
+
+    def __init__(
+        self, faults: list[tuple[str, int, str, str, float]], reply_delay_s: float
+    ) -> None: ...
+    def start(self) -> None: ...
+
+def fault_counts(index: int) -> dict[str, Any]:
+    """operations, allocations, and happened: the places in the list of those that did."""
+
 def emulate(
     gpu_types: list[str],
     num_threads: int,
@@ -20,6 +31,7 @@ def emulate(
     records_out_of_memory: bool,
     round_trip_ms: float = 0.0,
     bandwidth_mbit_per_s: float = 0.0,
+    faults: FaultPlan | None = None,
 ) -> int:
     """The first type governs. values: "computed", or in a dry run "raise" or "zero", at a read."""
 

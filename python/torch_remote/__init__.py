@@ -33,10 +33,12 @@ from torch_remote._modelled_time import ModelledTime, modelled_time  # noqa: E40
 from torch_remote._network import Network  # noqa: E402
 from torch_remote._profile import Profile, profile  # noqa: E402
 from torch_remote._version import __version__  # noqa: E402
+from torch_remote.faults import Faults  # noqa: E402
 from torch_remote.providers import ProviderError  # noqa: E402
 
 __all__ = [
     "GPU_TYPES",
+    "Faults",
     "GpuProperties",
     "LocalExecutor",
     "Machine",

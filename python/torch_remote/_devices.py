@@ -5,10 +5,10 @@
 import contextlib
 import operator
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
@@ -20,6 +20,9 @@ from torch_remote._machines import groups
 from torch_remote._machines.granted import reported_gpu_type
 from torch_remote._names import is_remote, made_index, remote_index
 from torch_remote._network import Network
+
+if TYPE_CHECKING:
+    from torch_remote.faults import Fault, Faults
 
 # What the protocol holds; which of them an executor has, it says itself.
 _DEVICE_INDEX_MAX = 2**32 - 1
@@ -48,6 +51,7 @@ def emulate(
     oom: Literal["raise", "record"] = "raise",
     on_read: Literal["raise", "zero"] = "raise",
     network: Network | None = None,
+    faults: "Faults | Fault | Sequence[Fault] | None" = None,
 ) -> torch.device:
     """An emulated GPU in this process; the first, where there are several.
 
@@ -67,6 +71,7 @@ def emulate(
             on values (nonzero, boolean masks) always raises NotImplementedError.
         network: in front of the GPU, for its modelled times; default: the program runs on the GPU's
             machine.
+        faults: what is to go wrong, and when (:mod:`torch_remote.faults`), for tests of recovery.
 
     Raises:
         ValueError: unknown GPU type; the message names the nearest. Another word for oom or on_read. Or more GPUs than there can
@@ -82,19 +87,27 @@ def emulate(
     between = Network() if network is None else network
     if not isinstance(between, Network):
         raise TypeError(f"network has to be a torch_remote.Network, not {network!r}")
-    options = (
+    planned = None
+    if faults is not None:
+        from torch_remote.faults import plan  # which imports this module
+
+        planned = plan(faults, gpu_count=count, dry_run=dry_run).plan
+    models = (
         *(values, oom == "record"),
         *(between.round_trip_ms, between.finite_bandwidth_mbit_per_s),
+        planned,
     )
     try:
         with all_or_none() as made:
             for _ in range(count):
                 made.append(
-                    _made(extension.emulate([gpu_type], threads, torch.initial_seed(), *options))
+                    _made(extension.emulate([gpu_type], threads, torch.initial_seed(), *models))
                 )
             groups.join(made)
     except ConnectionError as error:
         raise ValueError(str(error)) from None
+    if planned is not None:
+        planned.start(made_index(made[0]))
     return made[0]
 
 

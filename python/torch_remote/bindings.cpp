@@ -46,6 +46,7 @@
 #include "emulator/time/operator_recorder.h"
 #include "python/torch_remote/device_names.h"
 #include "python/torch_remote/emulated_devices.h"
+#include "python/torch_remote/fault_bindings.h"
 #include "python/torch_remote/interpreter.h"
 #include "python/torch_remote/memory_bindings.h"
 #include "python/torch_remote/profile_bindings.h"
@@ -106,14 +107,16 @@ std::unique_ptr<session::Session> make_session(int index,
 
 std::unique_ptr<client::Device> make_in_process(
     int index, executor::ExecutorFactory factory, std::uint32_t thread_count,
-    std::shared_ptr<emulator::Emulation> emulation = nullptr) {
+    std::shared_ptr<emulator::Emulation> emulation = nullptr,
+    const std::shared_ptr<emulator::FaultPlan>& faults = nullptr) {
   auto executor = std::make_shared<executor::InProcessExecutor>(std::move(factory));
   const std::uint64_t session_id = random_session_id();
-  auto session =
-      make_session(index,
-                   transport::connect_channel(executor->context(),
-                                              executor::InProcessExecutor::endpoint(), session_id),
-                   session_id, thread_count);
+  auto session = make_session(
+      index,
+      with_faults(transport::connect_channel(executor->context(),
+                                             executor::InProcessExecutor::endpoint(), session_id),
+                  faults),
+      session_id, thread_count);
   return make_device(index, std::move(session), std::move(executor), std::move(emulation));
 }
 
@@ -130,7 +133,8 @@ executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
 // "zero".
 int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_count,
             std::uint64_t seed, const std::string& values, bool records_out_of_memory,
-            double round_trip_ms, double bandwidth_mbit_per_s) {
+            double round_trip_ms, double bandwidth_mbit_per_s,
+            const std::shared_ptr<emulator::FaultPlan>& faults) {
   const emulator::NetworkOptions network{.round_trip_ms = round_trip_ms,
                                          .bandwidth_mbit_per_s = bandwidth_mbit_per_s};
   network.check();
@@ -141,14 +145,16 @@ int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_coun
   auto emulation = make_emulation(gpu_types, which, records_out_of_memory, index.value(), network);
   const std::string& governing = gpu_types.front();
   if (which == emulator::Values::kComputed) {
-    return add_device(make_in_process(index.value(), emulator_factory(governing), thread_count,
-                                      std::move(emulation)),
-                      seed);
+    auto device = make_in_process(index.value(), emulator_factory(governing), thread_count,
+                                  std::move(emulation), faults);
+    add_faults(*device, faults);
+    return add_device(std::move(device), seed);
   }
-  auto channel = emulator::make_dry_channel(dry_run_description(governing));
+  auto channel = with_faults(emulator::make_dry_channel(dry_run_description(governing)), faults);
   auto session = make_session(index.value(), std::move(channel), random_session_id(), thread_count);
-  return add_device(make_device(index.value(), std::move(session), nullptr, std::move(emulation)),
-                    seed);
+  auto device = make_device(index.value(), std::move(session), nullptr, std::move(emulation));
+  add_faults(*device, faults);
+  return add_device(std::move(device), seed);
 }
 
 int null_device(std::uint64_t seed) {
@@ -383,10 +389,11 @@ PYBIND11_MODULE(_C, module) {
   module.attr("__version__") = TORCH_REMOTE_VERSION;
   module.attr("torch_version") = TORCH_VERSION;
   module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
+  define_faults(module);  // before what takes them
   module.attr("DEVICE_TYPE") = static_cast<int>(c10::DeviceType::PrivateUse1);
   module.def("emulate", &emulate, py::arg("gpu_types"), py::arg("num_threads"), py::arg("seed"),
              py::arg("values"), py::arg("records_out_of_memory"), py::arg("round_trip_ms") = 0.0,
-             py::arg("bandwidth_mbit_per_s") = 0.0);
+             py::arg("bandwidth_mbit_per_s") = 0.0, py::arg("faults") = nullptr);
   define_emulation(module);
   module.def("null_device", &null_device, py::arg("seed"));
   module.def("recording_device", &recording_device, py::arg("seed"));

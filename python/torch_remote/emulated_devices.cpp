@@ -16,6 +16,7 @@
 #include "core/session/session.h"
 #include "emulator/allocator/allocator_settings.h"
 #include "emulator/allocator/allocator_version.h"
+#include "emulator/faults/fault_observer.h"
 #include "emulator/gpu_model.h"
 #include "emulator/workspace/library_settings.h"
 
@@ -43,9 +44,13 @@ emulator::AllocatorSettings allocator_settings() {
   return emulator::parse_allocator_settings("", version);
 }
 
+// Faults may stand in front of the models.
+std::shared_ptr<session::SessionObserver> observer_of(int index) {
+  return emulator::without_faults(client::device_at(index).session().observer());
+}
+
 std::shared_ptr<Emulation> emulation_of(int index) {
-  auto emulation =
-      std::dynamic_pointer_cast<Emulation>(client::device_at(index).session().observer());
+  auto emulation = std::dynamic_pointer_cast<Emulation>(observer_of(index));
   if (!emulation) {
     throw std::invalid_argument("remote:" + std::to_string(index) + " emulates no GPU");
   }
@@ -168,7 +173,7 @@ void define_emulation(py::module_& module) {
       "is_emulated",
       [](int index) {
         return !client::is_pending(index) &&
-               std::dynamic_pointer_cast<Emulation>(client::device_at(index).session().observer());
+               std::dynamic_pointer_cast<Emulation>(observer_of(index));
       },
       py::arg("index"));
 }

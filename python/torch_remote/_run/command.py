@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="with --gpu: shapes, memory and time alone, no values",
+        help="with --gpu: shapes, memory and time alone; values read as zeros",
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing of what was used")
     return parser
@@ -103,8 +103,9 @@ def _make_device(options: argparse.Namespace) -> Any:
     import torch_remote
 
     if options.gpu is not None:
-        extra = {"dry_run": True} if options.dry_run else {}
-        return torch_remote.emulate(options.gpu, gpu_count=options.gpu_count, **extra)
+        return torch_remote.emulate(
+            options.gpu, gpu_count=options.gpu_count, dry_run=options.dry_run, on_read="zero"
+        )
     if options.dry_run:
         raise ValueError("--dry-run goes with --gpu: a machine computes")
     if "://" in options.device:
