@@ -33,6 +33,7 @@ struct NamedRule {
 std::span<const NamedRule> matrix_rules();          // cuBLAS and cuBLASLt
 std::span<const NamedRule> reduction_rules();       // ATen/native/cuda/Reduce.cuh
 std::span<const NamedRule> sorting_rules();         // CUB
+std::span<const NamedRule> unique_rules();          // CUB
 std::span<const NamedRule> indexing_rules();        // CUB, and index tensors
 std::span<const NamedRule> attention_rules();       // cuDNN, FlashAttention, CUTLASS
 std::span<const NamedRule> convolution_rules();     // cuDNN
