@@ -51,6 +51,15 @@ def test_a_recorded_program(peaks: Any, program: str, gpu: str) -> None:
     assert abs(comparison.reserved_error) < 0.001
 
 
+@pytest.mark.parametrize("program", ["mlp_adam", "adamw_fused", "gpt2_sdpa_bf16"])
+def test_the_requests_of_a_recorded_program(peaks: Any, program: str) -> None:
+    """Every allocation of every step, in the same order and of the same size."""
+    comparison = peaks.recorded.compare(program, "H100", with_requests=True)
+    assert len(comparison.emulated) == 4
+    for found in comparison.differences():
+        assert peaks.recorded.describe(found) == "the same requests"
+
+
 def test_the_archives_have_every_program(peaks: Any) -> None:
     archives = peaks.recorded.archives()
     assert sorted(archives) == ["H100", "H200"]
