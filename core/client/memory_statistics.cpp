@@ -105,6 +105,10 @@ DeviceStats device_statistics(Device& device) {
   stats.num_device_alloc = value_of(numbers, "num_device_alloc");
   stats.num_device_free = value_of(numbers, "num_device_free");
   stats.max_split_size = value_of(numbers, "max_split_size");
+  [&](auto& newer) {
+    if constexpr (requires { newer.num_oom_rejections; })
+      newer.num_oom_rejections = value_of(numbers, "num_oom_rejections");
+  }(stats);
   return stats;
 }
 

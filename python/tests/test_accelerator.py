@@ -180,7 +180,7 @@ def test_counts_of_memory(make_emulator: Callable[..., torch.device]) -> None:
         torch.empty(5 * MIB, dtype=torch.uint8, device=device)
         torch.empty(1 * MIB, dtype=torch.uint8, device=device)
         stats = accelerator.memory_stats()
-        for name in ("allocated_bytes", "active_bytes", "reserved_bytes", "requested_bytes"):
+        for name in ("allocated_bytes", "active_bytes", "requested_bytes"):
             assert [
                 stats[f"{name}.all.{kind}"] for kind in ("current", "peak", "allocated", "freed")
             ] == [3 * MIB, 8 * MIB, 9 * MIB, 6 * MIB]
@@ -188,10 +188,13 @@ def test_counts_of_memory(make_emulator: Callable[..., torch.device]) -> None:
             assert [
                 stats[f"{name}.all.{kind}"] for kind in ("current", "peak", "allocated", "freed")
             ] == [1, 2, 3, 2]
-        assert accelerator.memory_allocated() == accelerator.memory_reserved() == kept.nbytes
-        assert accelerator.max_memory_allocated() == accelerator.max_memory_reserved() == 8 * MIB
+        assert accelerator.memory_allocated() == kept.nbytes
+        assert accelerator.max_memory_allocated() == 8 * MIB
+        # A segment for what is larger than 1 MiB, and one for the rest.
+        assert accelerator.memory_reserved() == accelerator.max_memory_reserved() == 22 * MIB
         for name, value in torch.remote.memory_stats().items():
-            if name not in ("free_bytes", "total_bytes"):
+            # torch.accelerator has no names for these.
+            if name not in ("free_bytes", "total_bytes", "num_oom_rejections"):
                 assert stats[name] == value
 
 
