@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Modelled against measured times of whole steps: 13 programs on two real GPUs.
 
-The programs are those of emulator/calibration, whose recorded steps the clock's rules and costs were not fitted to.
+The programs are those of emulator/calibration. Of their recorded steps one number was taken, how much longer calls
+take the host in programs than in loops (kProgramHostFactor), from the H100's; all else is held out.
 They run once, as a dry run of both GPUs.
 """
 

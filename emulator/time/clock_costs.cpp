@@ -11,9 +11,9 @@ LinkCost link_cost(const CopyCost& cost) {
 
 }  // namespace
 
-OperationCost operation_cost(const OperatorTime& time) {
+OperationCost operation_cost(const OperatorTime& time, double host_factor) {
   return {.gpu_ns = nanoseconds(time.gpu_us),
-          .host_ns = static_cast<std::uint32_t>(nanoseconds(time.host_us)),
+          .host_ns = static_cast<std::uint32_t>(nanoseconds(time.host_us * host_factor)),
           .kernel_count = static_cast<std::uint32_t>(time.kernel_count)};
 }
 

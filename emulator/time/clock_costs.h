@@ -68,7 +68,13 @@ struct ClockCosts {
   Nanoseconds device_free_ns_per_mib = 650;
 };
 
-OperationCost operation_cost(const OperatorTime& time);
+// What a call takes of the host within a program, relative to a loop of the same call: between
+// calls there are modules, autograd and the optimizer's Python, and the processor's caches are
+// cold. The geometric mean of what six programs showed on an H100's machine that were bound by
+// their host (bench/step_times.py): 1.6 for generation without gradients, 1.9 to 3.1 for training.
+inline constexpr double kProgramHostFactor = 2.2;
+
+OperationCost operation_cost(const OperatorTime& time, double host_factor = kProgramHostFactor);
 ClockCosts clock_costs(const LaunchCosts& costs);
 
 }  // namespace torch_remote::emulator

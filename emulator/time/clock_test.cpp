@@ -404,9 +404,9 @@ TEST(Clock, CostsOfAGpuTypeAreWholeNanoseconds) {
   EXPECT_LT(costs.to_device_pinned.duration_ns(kMebibyte),
             costs.to_device_pageable.duration_ns(kMebibyte));
   const OperationCost cost =
-      operation_cost({.gpu_us = 1.2346, .host_us = 8.5, .kernel_count = 2, .kernels = {}});
+      operation_cost({.gpu_us = 1.2346, .host_us = 8.5, .kernel_count = 2, .kernels = {}}, 2);
   EXPECT_EQ(cost.gpu_ns, 1235);
-  EXPECT_EQ(cost.host_ns, 8500);
+  EXPECT_EQ(cost.host_ns, 17'000);
   EXPECT_EQ(cost.kernel_count, 2);
 }
 

@@ -215,8 +215,9 @@ def test_a_compressed_trace(make_emulator: Maker, tmp_path: Path) -> None:
 
 
 def test_torch_profiler_has_the_same_times(make_emulator: Maker) -> None:
+    first = make_emulator("A100-80GB")
     with torch_remote.profile() as prof:
-        compute(make_emulator("A100-80GB"))
+        compute(first)
     both = [ProfilerActivity.CPU, ProfilerActivity.PrivateUse1]
     with torch.profiler.profile(activities=both) as torchs, record_function("all"):
         compute(make_emulator("A100-80GB"))
