@@ -29,31 +29,64 @@ constexpr float kAngleStep = 0x1p-32f * kTurn;
   return c[0] + u * (c[1] + u * c[2]);
 }
 
-// The hardware's sine and cosine. It takes turns: the product is cut off, not rounded, and so is
-// what is behind 25 bits. A quarter in which the function falls is read backwards.
-[[gnu::always_inline]] inline void hardware_sincos(float angle, float& sine, float& cosine) {
-  constexpr std::int32_t kQuarter = 1 << 23;
-  const double exact = double{angle} * double{kInverseTurn};
-  const double turns = std::bit_cast<double>(std::bit_cast<std::uint64_t>(exact) & kFloatBits);
-  const auto steps = static_cast<std::int32_t>(turns * (4.0 * kQuarter));
-  const std::int32_t quarter = steps >> 23 & 3, forwards = steps & (kQuarter - 1);
-  const double position = forwards * (1.0 / kQuarter);
-  const double backwards = (kQuarter - 1 - forwards) * (1.0 / kQuarter);
-  const auto rising = static_cast<float>(on_parabola(kSine, position));
-  const auto falling = static_cast<float>(on_parabola(kSine, backwards));
-  const float one = quarter & 1 ? falling : rising, other = quarter & 1 ? rising : falling;
-  sine = quarter & 2 ? -one : one;
-  cosine = (quarter + 1) & 2 ? -other : other;
+// Of the sine, for loops of floats: the constant term in two parts, so that only the sum is
+// rounded.
+struct FloatParabolas {
+  std::array<float, kParts> high, low, linear, square;
+
+  explicit FloatParabolas(const Parabolas& parabolas) {
+    for (std::size_t part = 0; part < kParts; ++part) {
+      high[part] = static_cast<float>(parabolas[part][0]);
+      low[part] = static_cast<float>(parabolas[part][0] - double{high[part]});
+      linear[part] = static_cast<float>(parabolas[part][1]);
+      square[part] = static_cast<float>(parabolas[part][2]);
+    }
+  }
+};
+
+const FloatParabolas kSineFloats(kSine);
+
+constexpr int kQuarterBits = 23;  // a quarter of a turn has so many steps
+constexpr int kPartBits = kQuarterBits - 6;
+constexpr std::int32_t kQuarterMask = (1 << kQuarterBits) - 1, kPartMask = (1 << kPartBits) - 1;
+
+[[gnu::always_inline]] inline float sine_of_steps(std::int32_t steps) {
+  const std::int32_t part = steps >> kPartBits;
+  const float u = static_cast<float>(steps & kPartMask) * 0x1p-16f - 1.0f;
+  const float curve = std::fma(u, kSineFloats.square.data()[part], kSineFloats.linear.data()[part]);
+  return kSineFloats.high.data()[part] + std::fma(u, curve, kSineFloats.low.data()[part]);
 }
 
-[[gnu::always_inline]] inline void pair_of(std::uint32_t bits, std::uint32_t angle_bits,
-                                           float& first, float& second) {
-  const float radius = std::sqrt(-2.0f * log_float(uniform_float(bits)));
-  const float angle = std::fma(static_cast<float>(angle_bits), kAngleStep, kAngleStep / 2);
-  float sine = 0, cosine = 0;
-  hardware_sincos(angle, sine, cosine);
-  first = sine * radius;
-  second = cosine * radius;
+// The hardware's sine and cosine. It takes turns: the product is cut off, not rounded, and so is
+// what is behind 25 bits.
+[[gnu::always_inline]] inline std::int32_t steps_of(float angle) {
+  const float rounded = angle * kInverseTurn;
+  const bool is_above = std::fma(angle, kInverseTurn, -rounded) < 0;
+  const float turns =
+      std::bit_cast<float>(std::bit_cast<std::int32_t>(rounded) - (is_above ? 1 : 0));
+  return static_cast<std::int32_t>(turns * 0x1p25f);
+}
+
+// A quarter in which the function falls is read backwards.
+[[gnu::always_inline]] inline void sincos_of_steps(std::int32_t steps, float& sine, float& cosine) {
+  const std::int32_t quarter = steps >> kQuarterBits, forwards = steps & kQuarterMask;
+  const std::int32_t odd = -(quarter & 1) & kQuarterMask;
+  const float one = sine_of_steps(forwards ^ odd);
+  const float other = sine_of_steps(forwards ^ odd ^ kQuarterMask);
+  const auto with_sign = [](float value, std::int32_t is_negative) {
+    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^
+                                static_cast<std::uint32_t>(is_negative) << 31);
+  };
+  sine = with_sign(one, quarter >> 1 & 1);
+  cosine = with_sign(other, (quarter + 1) >> 1 & 1);
+}
+
+[[gnu::always_inline]] inline float radius_of(std::uint32_t bits) {
+  return std::sqrt(-2.0f * log_float(uniform_float(bits)));
+}
+
+[[gnu::always_inline]] inline std::int32_t steps_of_bits(std::uint32_t angle_bits) {
+  return steps_of(std::fma(static_cast<float>(angle_bits), kAngleStep, kAngleStep / 2));
 }
 
 // ---- loops ----
@@ -67,7 +100,21 @@ constexpr float kAngleStep = 0x1p-32f * kTurn;
                                                       const std::uint32_t* angle_bits,
                                                       std::size_t count, float* first,
                                                       float* second) {
-  for (std::size_t i = 0; i < count; ++i) pair_of(bits[i], angle_bits[i], first[i], second[i]);
+  constexpr std::size_t kBlock = 64;
+  float radius[kBlock];
+  std::int32_t steps[kBlock];
+  // Vectors first, then the look-ups.
+  for (std::size_t begin = 0; begin < count; begin += kBlock) {
+    const std::size_t length = count - begin < kBlock ? count - begin : kBlock;
+    for (std::size_t i = 0; i < length; ++i) radius[i] = radius_of(bits[begin + i]);
+    for (std::size_t i = 0; i < length; ++i) steps[i] = steps_of_bits(angle_bits[begin + i]);
+    for (std::size_t i = 0; i < length; ++i) {
+      float sine = 0, cosine = 0;
+      sincos_of_steps(steps[i], sine, cosine);
+      first[begin + i] = sine * radius[i];
+      second[begin + i] = cosine * radius[i];
+    }
+  }
 }
 
 [[gnu::always_inline]] inline void scale_and_shift_loop(const float* x, float factor, float summand,
@@ -137,7 +184,7 @@ float fast_exp(float x) {
 
 // The hardware's functions are odd and even.
 void fast_sincos(float angle, float& sine, float& cosine) {
-  hardware_sincos(std::fabs(angle), sine, cosine);
+  sincos_of_steps(steps_of(std::fabs(angle)), sine, cosine);
   if (angle < 0) sine = -sine;
 }
 
@@ -148,7 +195,11 @@ float fast_tan(float x) {
 }
 
 void normal_pair(std::uint32_t bits, std::uint32_t angle_bits, float& first, float& second) {
-  pair_of(bits, angle_bits, first, second);
+  float sine = 0, cosine = 0;
+  sincos_of_steps(steps_of_bits(angle_bits), sine, cosine);
+  const float radius = radius_of(bits);
+  first = sine * radius;
+  second = cosine * radius;
 }
 
 void normal_pair(std::uint64_t bits, std::uint64_t angle_bits, double& first, double& second) {
