@@ -201,6 +201,15 @@ def _decoded(html: str) -> str:
     )
 
 
+def test_faults_do_not_hide_the_allocator() -> None:
+    device = torch_remote.emulate("T4", faults=[torch_remote.faults.OutOfMemory(10**6)])
+    kept = empty(5 * MIB, device)
+    assert torch.remote.get_per_process_memory_fraction(device) == 1
+    assert [one for one in torch.remote.memory_snapshot() if one["device"] == device.index]
+    del kept
+    torch_remote.machine(device).stop()
+
+
 def test_segments_without_history(t4: torch.device) -> None:
     kept = empty(5 * MIB, t4)
     [segment] = [one for one in torch.remote.memory_snapshot() if one["device"] == t4.index]

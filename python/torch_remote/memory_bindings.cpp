@@ -27,6 +27,7 @@
 #include "emulator/allocator/models_memory.h"
 #include "emulator/allocator/out_of_memory.h"
 #include "emulator/allocator/stream_events.h"
+#include "emulator/faults/fault_observer.h"
 
 namespace py = pybind11;
 
@@ -39,7 +40,8 @@ using emulator::ModelsMemory;
 // Null where the device models no memory.
 std::shared_ptr<ModelsMemory> model_of(int index) {
   if (client::is_pending(index)) return nullptr;
-  return std::dynamic_pointer_cast<ModelsMemory>(client::device_at(index).session().observer());
+  return std::dynamic_pointer_cast<ModelsMemory>(
+      emulator::without_faults(client::device_at(index).session().observer()));
 }
 
 // Calls a function of the model while the session's lock is held, and the interpreter's isn't.
