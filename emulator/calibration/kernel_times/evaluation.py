@@ -118,9 +118,11 @@ class Predictor:
         starts = np.cumsum([0, *(len(places) for places in self._places.values())])
         self._starts = dict(zip(self._places, starts, strict=False))
         self._groups = [group for group, _ in placed]
-        lengths = [len(places) for places, _ in self._rows]
+        lengths = np.array([len(places) for places, _ in self._rows], dtype=np.int64)
         self._owner = np.repeat(np.arange(len(self._rows)), lengths)
-        offsets = np.repeat([self._starts[group] for group in self._groups], lengths)
+        offsets = np.repeat(
+            np.array([self._starts[group] for group in self._groups], dtype=np.int64), lengths
+        )
         empty = np.zeros(0, dtype=np.int64)
         self._flat = np.concatenate([empty, *(places for places, _ in self._rows)]) + offsets
         self._counts = np.concatenate([empty, *(counts for _, counts in self._rows)])
