@@ -244,7 +244,12 @@ def test_memory() -> None:
     assert torch.cuda.max_memory_allocated("cuda:0") >= 4096
     assert torch.cuda.memory_reserved() >= torch.cuda.memory_allocated()
     assert torch.cuda.memory.memory_allocated() == torch.cuda.memory_allocated()
-    del tensor
+    assert "Allocated memory" in torch.cuda.memory_summary()
+    torch.cuda.memory._record_memory_history()
+    again = torch.empty(512, device="cuda")
+    assert torch.cuda.memory._snapshot()["device_traces"]
+    torch.cuda.memory._record_memory_history(enabled=None)
+    del tensor, again
     with pytest.raises(torch.cuda.OutOfMemoryError, match="CUDA out of memory"):
         torch.empty(2**40, device="cuda")
 

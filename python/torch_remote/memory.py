@@ -34,6 +34,9 @@ from torch_remote._memory import (
     reset_peak_memory_stats,
 )
 
+# Taken now: while CUDA's names are a remote device's, this module's function is in its place.
+_PYTORCHS_SUMMARY: Any = _cuda_memory.memory_summary
+
 __all__ = [
     "caching_allocator_alloc",
     "caching_allocator_delete",
@@ -115,7 +118,7 @@ def memory_summary(device: _DeviceArgument = None, abbreviated: bool = False) ->
     numbers.update(dict.fromkeys(_NUMBERS, 0))
     numbers.update(memory_stats(index))
     # PyTorch's own function over these numbers, so that its text is that of the installed PyTorch.
-    own: Any = _cuda_memory.memory_summary
+    own = _PYTORCHS_SUMMARY
     names = {
         **own.__globals__,
         "memory_stats": lambda device: numbers,  # noqa: ARG005 (its one keyword)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from torch_remote import remote
+from torch_remote import memory, remote
 from torch_remote._cuda_names.arguments import checked_ordinal, named_device
 from torch_remote._cuda_names.patches import Patches
 from torch_remote._loading import ensure_loaded
@@ -82,6 +82,11 @@ def install(patches: Patches, indices: list[int]) -> None:
         else:
             replacement = _refusing(name, _REFUSED.get(name, "a remote device doesn't have it yet"))
         _replace_everywhere(patches, name, original, replacement)
+    # Its history and snapshots begin with a line and are used by many.
+    for name in vars(torch.cuda.memory):
+        function = vars(memory).get(name)
+        if name.startswith("_") and inspect.isfunction(function):
+            patches.set(torch.cuda.memory, name, _on_device(function))
     patches.set(torch.cuda, "default_generators", _DefaultGenerators(len(indices)))
     patches.set(torch.cuda, "_initialized", True)
     _silence(patches, torch.cuda.nvtx, _NVTX)
