@@ -91,11 +91,11 @@ def emulate(
     if faults is not None:
         from torch_remote.faults import plan  # which imports this module
 
-        planned = plan(faults, gpu_count=count, dry_run=dry_run).plan
+        planned = plan(faults, gpu_count=count, dry_run=dry_run)
     models = (
         *(values, oom == "record"),
         *(between.round_trip_ms, between.finite_bandwidth_mbit_per_s),
-        planned,
+        None if planned is None else planned.plan,
     )
     try:
         with all_or_none() as made:
