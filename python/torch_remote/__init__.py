@@ -61,7 +61,5 @@ __all__ = [
     "null_device",
     "profile",
     "replace_cuda",
-    "profile",
-    "replace_cuda",
     "stats",
 ]
