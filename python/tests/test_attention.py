@@ -248,7 +248,7 @@ def test_a_transformers_layers(
 ) -> None:
     def program(where: torch.device) -> Any:
         torch.manual_seed(0)
-        model = nn.Transformer(8, 2, 1, 1, 16, dropout=0.1, batch_first=True).to(where)
+        model = nn.Transformer(8, 2, 1, 1, 16, dropout=dropout, batch_first=True).to(where)
         for module in model.modules():
             if isinstance(module, nn.MultiheadAttention):
                 module.dropout = 0.0  # what a fused kernel drops isn't what CPU's operators drop
