@@ -105,7 +105,7 @@ void Recording::prepare(Device& device) {
     if (devices_[position].timeline != nullptr) return;
   }
   try {
-    auto made = std::make_shared<Timeline>(device);
+    auto made = std::make_shared<Timeline>(device, Timeline::Source::kModelIfThere);
     made->calibrate();
     const std::lock_guard lock(mutex_);
     if (devices_[position].timeline == nullptr) devices_[position].timeline.swap(made);

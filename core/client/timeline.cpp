@@ -20,10 +20,12 @@ constexpr std::size_t kBlockMarks = 4096;
 
 }  // namespace
 
-Timeline::Timeline(Device& device) : device_(device) {
-  if (const auto time = device.session().modelled_time()) {
-    modelled_zero_ns_ = std::llround(time->host_us * 1e3);
-    return;
+Timeline::Timeline(Device& device, Source source) : device_(device) {
+  if (source == Source::kModelIfThere) {
+    if (const auto time = device.session().modelled_time()) {
+      modelled_zero_ns_ = std::llround(time->host_us * 1e3);
+      return;
+    }
   }
   const std::uint32_t stream = current_stream(device.index());
   auto turn = device.session().turn(stream);

@@ -23,8 +23,9 @@ namespace torch_remote::client {
 // guarded by the session's lock.
 class Timeline {
  public:
-  // Its first mark is the time 0.
-  explicit Timeline(Device& device);
+  enum class Source : std::uint8_t { kEvents, kModelIfThere };
+  // Its first mark is the time 0. Who needs marks takes events, which have modelled times as well.
+  explicit Timeline(Device& device, Source source = Source::kEvents);
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;
   ~Timeline();

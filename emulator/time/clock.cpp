@@ -138,12 +138,14 @@ void Clock::device_free(std::uint32_t count, std::uint64_t size_bytes) {
 void Clock::record_event(EventNumber event, StreamNumber number, bool with_time) {
   host_ns_ += costs_.record_event_ns;
   send(kShortMessageSizeBytes);
-  // A time is taken by the GPU, which the command has to reach first. That a stream has nothing to
-  // do is known here.
-  const Nanoseconds latency_ns = with_time ? costs_.launch_latency_ns : 0;
-  const Nanoseconds time_ns = std::max(state(number).ready_ns, launcher_ns() + latency_ns);
-  gpu_ns_ = std::max(gpu_ns_, time_ns);
-  events_[event] = {.time_ns = time_ns, .with_time = with_time};
+  const Nanoseconds ready_ns = state(number).ready_ns;
+  const Event recorded{
+      .done_ns = std::max(ready_ns, launcher_ns()),
+      .time_ns = std::max(ready_ns, launcher_ns() + costs_.launch_latency_ns),
+      .with_time = with_time,
+  };
+  gpu_ns_ = std::max(gpu_ns_, recorded.done_ns);
+  events_[event] = recorded;
 }
 
 void Clock::wait_event(EventNumber event, StreamNumber number) {
@@ -152,17 +154,17 @@ void Clock::wait_event(EventNumber event, StreamNumber number) {
   const auto found = events_.find(event);
   if (found == events_.end()) return;
   Stream& stream = state(number);
-  stream.ready_ns = std::max(stream.ready_ns, found->second.time_ns);
+  stream.ready_ns = std::max(stream.ready_ns, found->second.done_ns);
 }
 
 std::optional<bool> Clock::query_event(EventNumber event) {
   const auto found = events_.find(event);
   if (found == events_.end()) return std::nullopt;
   host_ns_ += costs_.query_event_ns;
-  if (!network_) return found->second.time_ns <= host_ns_;
+  if (!network_) return found->second.done_ns <= host_ns_;
   send(kShortMessageSizeBytes);
   host_ns_ = network_->return_ns(launcher_ns_, kShortMessageSizeBytes);
-  return found->second.time_ns <= launcher_ns_;
+  return found->second.done_ns <= launcher_ns_;
 }
 
 std::optional<double> Clock::elapsed_time_ms(EventNumber start, EventNumber end) const {
@@ -186,8 +188,8 @@ void Clock::synchronize() { host_ns_ = wait_for(gpu_ns_) + costs_.synchronize_ns
 
 void Clock::synchronize_event(EventNumber event) {
   const auto found = events_.find(event);
-  const Nanoseconds time_ns = found == events_.end() ? 0 : found->second.time_ns;
-  host_ns_ = wait_for(time_ns) + costs_.event_synchronize_ns;
+  const Nanoseconds done_ns = found == events_.end() ? 0 : found->second.done_ns;
+  host_ns_ = wait_for(done_ns) + costs_.event_synchronize_ns;
 }
 
 }  // namespace torch_remote::emulator

@@ -98,7 +98,8 @@ class Clock {
     LaunchQueue queue{};
   };
   struct Event {
-    Nanoseconds time_ns = 0;
+    Nanoseconds done_ns = 0;  // what was in the stream before it
+    Nanoseconds time_ns = 0;  // when the GPU gets there itself, to take the time
     bool with_time = false;
   };
   // Which streams had kernels so far: only those of several have to share.

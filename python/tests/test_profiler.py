@@ -131,7 +131,10 @@ def test_values_are_those_without_a_profile(device: torch.device) -> None:
 
     before = bytes_sent()
     with profile(activities=BOTH):
-        assert bytes_sent() > before
+        if torch_remote.modelled_time(device) is None:
+            assert bytes_sent() > before
+        else:
+            assert bytes_sent() <= before + 200
     assert bytes_sent() <= before + 200  # some acknowledgements more or less
 
 
