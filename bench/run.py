@@ -23,6 +23,8 @@ PROGRAMS = (
     "memory_peaks",
     "import_time",
     "random_numbers",
+    "dry_run",
+    "large_model",
     INSTRUCTIONS,
 )
 

@@ -3,8 +3,12 @@
 #include "emulator/emulation.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <map>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "core/session/errors.h"
 #include "emulator/allocator/allocator_statistics.h"
@@ -41,8 +45,7 @@ Emulation::Emulation(std::vector<GpuModel> gpus, EmulationOptions options)
     : values_(options.values),
       memory_(std::move(gpus), std::move(options.memory)),
       clocks_(memory_.gpus(), options.time),
-      device_calls_(memory_.gpus().size()),
-      step_us_(memory_.gpus().size()) {}
+      device_calls_(memory_.gpus().size()) {}
 
 void Emulation::define_operator(std::uint32_t number, std::string_view name,
                                 std::string_view overload) {
@@ -54,7 +57,7 @@ void Emulation::define_operator(std::uint32_t number, std::string_view name,
 void Emulation::define_plan(const protocol::PlanDefinition& definition) {
   const Operator& called = entry_of(operators_, definition.operator_number);
   Plan& plan = entry_of(plans_, definition.plan);
-  if (plan.calls > 0) operators_[plan.operator_number].calls += plan.calls;
+  if (plan.calls > 0) retire(definition.plan);
   const PlannedOperator planned{
       .name = called.name, .overload = called.overload, .plan = definition};
   plan = {.operator_number = definition.operator_number,
@@ -76,7 +79,19 @@ void Emulation::call(const session::ObservedCall& call) {
   time_device_calls();
   clocks_.call(call);
   ++plan.calls;
-  ++operations_;
+  if (++operations_ >= next_sample_) sample_time();
+}
+
+// Another plan takes the number: what this one's calls came to is its operator's from now on.
+void Emulation::retire(std::uint32_t plan_number) {
+  const Plan& plan = plans_[plan_number];
+  Operator& called = operators_[plan.operator_number];
+  called.calls += plan.calls;
+  called.gpu_ns.resize(gpus().size());
+  for (GpuNumber gpu = 0; gpu < gpus().size(); ++gpu) {
+    called.gpu_ns[gpu] +=
+        static_cast<Nanoseconds>(plan.calls) * clocks_.cost(plan_number, gpu).gpu_ns;
+  }
 }
 
 void Emulation::refuse_values(const Plan& plan, std::uint32_t location) const {
@@ -128,7 +143,11 @@ void Emulation::time_device_calls() {
 }
 
 void Emulation::copy(const session::ObservedCopy& copy) {
-  if (copy.is_to_device || values_ != Values::kRaiseAtRead) return clocks_.copy(copy);
+  if (copy.is_to_device || values_ != Values::kRaiseAtRead) {
+    const bool reads_zeros = !copy.is_to_device && values_ == Values::kZerosAtRead;
+    if (reads_zeros && zero_reads_.count++ == 0) zero_reads_.first_location = copy.location;
+    return clocks_.copy(copy);
+  }
   throw session::OperationError(
       {.message = "the program reads a value, and a dry run has none: nothing is computed. "
                   "emulate(..., on_read=\"zero\") lets every read give zeros instead"},
@@ -168,14 +187,6 @@ std::optional<double> Emulation::elapsed_time_ms(session::EventId start, session
   return clocks_.elapsed_time_ms(start, end);
 }
 
-void Emulation::mark_step() {
-  steps_.push_back(operations_);
-  for (GpuNumber gpu = 0; gpu < clocks_.size(); ++gpu) {
-    const Clock& clock = clocks_.clock(gpu);
-    step_us_[gpu].push_back(std::max(clock.host_time_us(), clock.gpu_time_us()));
-  }
-}
-
 std::optional<protocol::Numbers> Emulation::memory_statistics() {
   const MemoryGroups::Usage usage = memory_.usage(0);
   protocol::Numbers numbers;
@@ -196,36 +207,87 @@ void Emulation::empty_cache() noexcept {
   time_device_calls();
 }
 
+Emulation::Moment Emulation::now() const {
+  Moment moment{.operations = operations_, .ends_us = {}};
+  for (GpuNumber gpu = 0; gpu < gpus().size(); ++gpu) {
+    const Clock& clock = clocks_.clock(gpu);
+    moment.ends_us.push_back(std::max(clock.host_time_us(), clock.gpu_time_us()));
+  }
+  return moment;
+}
+
+void Emulation::mark_step() { steps_.push_back(now()); }
+
+void Emulation::sample_time() {
+  if (time_samples_.size() == kTimeSamplesMax) {
+    for (std::size_t i = 1; 2 * i < kTimeSamplesMax; ++i)
+      time_samples_[i] = std::move(time_samples_[2 * i]);
+    time_samples_.resize(kTimeSamplesMax / 2);
+    sample_every_ *= 2;
+  }
+  time_samples_.push_back(now());
+  next_sample_ = operations_ + sample_every_;
+}
+
+std::vector<std::uint64_t> Emulation::steps() const {
+  std::vector<std::uint64_t> operations;
+  for (const Moment& step : steps_) operations.push_back(step.operations);
+  return operations;
+}
+
+std::vector<std::uint64_t> Emulation::time_samples() const {
+  std::vector<std::uint64_t> operations;
+  for (const Moment& sample : time_samples_) operations.push_back(sample.operations);
+  return operations;
+}
+
 std::vector<GpuOutcome> Emulation::outcomes() const {
   std::vector<GpuOutcome> outcomes;
   for (GpuNumber gpu = 0; gpu < gpus().size(); ++gpu) {
     const MemoryGroups::Usage usage = memory_.usage(gpu);
-    outcomes.push_back({.type = gpus()[gpu].type,
-                        .total_bytes = usage.total_bytes,
-                        .usable_bytes = usable_memory_bytes(gpus()[gpu]),
-                        .allocated_bytes_peak = usage.allocated_bytes_peak,
-                        .reserved_bytes_peak = usage.reserved_bytes_peak,
-                        .memory = usage.series->points(),
-                        .host_us = clocks_.clock(gpu).host_time_us(),
-                        .gpu_us = clocks_.clock(gpu).gpu_time_us(),
-                        .gpu_busy_us = clocks_.clock(gpu).busy_us(),
-                        .step_us = step_us_[gpu]});
-    if (usage.shortfall != nullptr) outcomes.back().shortfall = *usage.shortfall;
+    GpuOutcome outcome{.type = gpus()[gpu].type,
+                       .total_bytes = usage.total_bytes,
+                       .usable_bytes = usable_memory_bytes(gpus()[gpu]),
+                       .price_usd_per_s = gpus()[gpu].modal_price_usd_per_s,
+                       .allocated_bytes_peak = usage.allocated_bytes_peak,
+                       .reserved_bytes_peak = usage.reserved_bytes_peak,
+                       .memory = usage.series->points(),
+                       .host_us = clocks_.clock(gpu).host_time_us(),
+                       .gpu_us = clocks_.clock(gpu).gpu_time_us(),
+                       .gpu_busy_us = clocks_.clock(gpu).busy_us(),
+                       .operators = operators_of(gpu)};
+    if (usage.shortfall != nullptr) outcome.shortfall = *usage.shortfall;
+    for (const Moment& step : steps_) outcome.step_ends_us.push_back(step.ends_us[gpu]);
+    for (const Moment& sample : time_samples_)
+      outcome.time_samples_us.push_back(sample.ends_us[gpu]);
+    outcomes.push_back(std::move(outcome));
   }
   return outcomes;
 }
 
-std::vector<OperatorCount> Emulation::operator_counts() const {
-  std::map<std::string, std::uint64_t> calls;
+std::vector<OperatorUse> Emulation::operators_of(GpuNumber gpu) const {
+  struct Sum {
+    std::uint64_t calls = 0;
+    Nanoseconds gpu_ns = 0;
+  };
+  std::map<std::string, Sum> sums;
   for (const Operator& one : operators_) {
-    if (one.calls > 0) calls[one.full_name()] += one.calls;
+    if (one.calls == 0) continue;
+    Sum& sum = sums[one.full_name()];
+    sum.calls += one.calls;
+    sum.gpu_ns += one.gpu_ns[gpu];
   }
-  for (const Plan& plan : plans_) {
-    if (plan.calls > 0) calls[operators_[plan.operator_number].full_name()] += plan.calls;
+  for (std::uint32_t number = 0; number < plans_.size(); ++number) {
+    const Plan& plan = plans_[number];
+    if (plan.calls == 0) continue;
+    Sum& sum = sums[operators_[plan.operator_number].full_name()];
+    sum.calls += plan.calls;
+    sum.gpu_ns += static_cast<Nanoseconds>(plan.calls) * clocks_.cost(number, gpu).gpu_ns;
   }
-  std::vector<OperatorCount> counts;
-  for (const auto& [name, count] : calls) counts.push_back({.name = name, .calls = count});
-  return counts;
+  std::vector<OperatorUse> uses;
+  for (const auto& [name, sum] : sums)
+    uses.push_back({.name = name, .calls = sum.calls, .gpu_us = microseconds(sum.gpu_ns)});
+  return uses;
 }
 
 }  // namespace torch_remote::emulator

@@ -42,11 +42,19 @@ struct EmulationOptions {
   ClockOptions time{};
 };
 
+// An operator over the whole run, all its plans together.
+struct OperatorUse {
+  std::string name;  // "aten::mm", "aten::add.Tensor"
+  std::uint64_t calls = 0;
+  double gpu_us = 0;  // sum of its kernels' durations
+};
+
 // What one GPU's models say of the run so far. Sizes in bytes.
 struct GpuOutcome {
   std::string_view type;
   std::uint64_t total_bytes = 0;
   std::uint64_t usable_bytes = 0;  // without the context
+  double price_usd_per_s = 0;
   std::uint64_t allocated_bytes_peak = 0;
   std::uint64_t reserved_bytes_peak = 0;
   std::optional<Shortfall> shortfall{};
@@ -56,14 +64,15 @@ struct GpuOutcome {
   double host_us = 0;
   double gpu_us = 0;
   double gpu_busy_us = 0;
-  // At each mark_step(), when all that was called before will have been done.
-  std::vector<double> step_us{};
+  std::vector<double> step_ends_us{};     // all that was called before each mark_step() is done
+  std::vector<double> time_samples_us{};  // after as many operations as Emulation::time_samples()
+  std::vector<OperatorUse> operators{};   // by name
 };
 
-// How often the program called an operator, all its plans together.
-struct OperatorCount {
-  std::string name;  // "aten::mm", "aten::add.Tensor"
-  std::uint64_t calls = 0;
+// Reads that a dry run answered by zeros.
+struct ZeroReads {
+  std::uint64_t count = 0;
+  std::uint32_t first_location = 0;  // of the program's line
 };
 
 class Emulation final : public session::SessionObserver, public ModelsMemory {
@@ -101,15 +110,21 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   void reset_accumulated_memory() noexcept override;
   void empty_cache() noexcept override;
 
-  // The program begins its next step.
+  // The program ends a step, or begins its first one.
   void mark_step();
+  // Forgets the marks.
+  void clear_steps() { steps_.clear(); }
 
   const std::vector<GpuModel>& gpus() const { return memory_.gpus(); }
+  const ClockGroup& clocks() const { return clocks_; }
+  bool has_values() const { return values_ == Values::kComputed; }
   std::vector<GpuOutcome> outcomes() const;
-  std::vector<OperatorCount> operator_counts() const;  // by name
   std::uint64_t operations() const { return operations_; }
-  // How many operations there had been before each step.
-  const std::vector<std::uint64_t>& steps() const { return steps_; }
+  // How many operations there had been at each mark.
+  std::vector<std::uint64_t> steps() const;
+  // After how many operations the clocks were looked at: evenly, and at most so often.
+  std::vector<std::uint64_t> time_samples() const;
+  const ZeroReads& zero_reads() const { return zero_reads_; }
   // The first GPU's, modelled by itself from then on.
   CachingAllocator& allocator() override { return memory_.governing_allocator(); }
   StreamEvents& stream_events() override { return memory_.governing_events(); }
@@ -124,7 +139,9 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   struct Operator {
     std::string name;
     std::string overload;
-    std::uint64_t calls = 0;  // of plans that are no more
+    // Of plans that are no more; times by GPU.
+    std::uint64_t calls = 0;
+    std::vector<Nanoseconds> gpu_ns;
 
     std::string full_name() const { return overload.empty() ? name : name + "." + overload; }
   };
@@ -139,8 +156,19 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
     friend bool operator==(const DeviceCalls&, const DeviceCalls&) = default;
   };
 
+  // When all that was called so far is done, by GPU.
+  struct Moment {
+    std::uint64_t operations = 0;
+    std::vector<double> ends_us;
+  };
+  static constexpr std::size_t kTimeSamplesMax = 1024;
+
   void refuse_values(const Plan& plan, std::uint32_t location) const;
   void time_device_calls();
+  void retire(std::uint32_t plan_number);
+  Moment now() const;
+  void sample_time();
+  std::vector<OperatorUse> operators_of(GpuNumber gpu) const;
 
   Values values_;
   MemoryGroups memory_;
@@ -149,8 +177,11 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   std::vector<Operator> operators_;        // by number
   std::vector<Plan> plans_;                // by number
   std::uint64_t operations_ = 0;
-  std::vector<std::uint64_t> steps_;
-  std::vector<std::vector<double>> step_us_;  // by GPU
+  std::vector<Moment> steps_;
+  std::vector<Moment> time_samples_;
+  std::uint64_t sample_every_ = 1;
+  std::uint64_t next_sample_ = 0;
+  ZeroReads zero_reads_;
 };
 
 }  // namespace torch_remote::emulator

@@ -98,8 +98,8 @@ TEST_F(EmulationTimeTest, StepsEndWhenTheirWorkIsDone) {
     emulation_.mark_step();
   }
   for (const GpuOutcome& outcome : emulation_.outcomes()) {
-    ASSERT_EQ(outcome.step_us.size(), 3u);
-    EXPECT_GE(outcome.step_us[2] - outcome.step_us[1], outcome.gpu_busy_us / 3);
+    ASSERT_EQ(outcome.step_ends_us.size(), 3u);
+    EXPECT_GE(outcome.step_ends_us[2] - outcome.step_ends_us[1], outcome.gpu_busy_us / 3);
   }
 }
 

@@ -21,6 +21,16 @@ from torch_remote._devices import (  # noqa: E402 (the device type has to be reg
     null_device,
     stats,
 )
+from torch_remote._emulation.compare import compare  # noqa: E402
+from torch_remote._emulation.result import (  # noqa: E402
+    Comparison,
+    GpuRun,
+    MemoryPoint,
+    OperatorUse,
+    Shortfall,
+)
+from torch_remote._emulation.result import result_of as emulation  # noqa: E402
+from torch_remote._emulation.steps import step  # noqa: E402
 from torch_remote._executor_process import LocalExecutor  # noqa: E402
 from torch_remote._gpus import GPU_TYPES, GpuProperties, gpu_properties  # noqa: E402
 from torch_remote._machines.create import (  # noqa: E402
@@ -38,21 +48,28 @@ from torch_remote.providers import ProviderError  # noqa: E402
 
 __all__ = [
     "GPU_TYPES",
+    "Comparison",
     "Faults",
     "GpuProperties",
+    "GpuRun",
     "LocalExecutor",
     "Machine",
+    "MemoryPoint",
     "ModelledTime",
     "Network",
+    "OperatorUse",
     "Profile",
     "ProviderError",
+    "Shortfall",
     "Statistics",
     "__version__",
     "attach",
+    "compare",
     "connect",
     "create_device",
     "create_modal_device",
     "emulate",
+    "emulation",
     "ensure_loaded",
     "gpu_properties",
     "machine",
@@ -62,4 +79,5 @@ __all__ = [
     "profile",
     "replace_cuda",
     "stats",
+    "step",
 ]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from torch_remote._arguments import choice, seconds, text, thread_count, whole_number
+from torch_remote._emulation.questions import watched
 from torch_remote._gpus import GpuProperties, gpu_properties
 from torch_remote._keys import find_or_make_keys, read_secret_key
 from torch_remote._loading import ensure_loaded
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 # What the protocol holds; which of them an executor has, it says itself.
 _DEVICE_INDEX_MAX = 2**32 - 1
+
+
+#: What emulate() gives while a program is compared on several GPUs.
+_emulate_gives: torch.device | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ def emulate(
     """
     extension = ensure_loaded()
     gpu_type = text("gpu_type", gpu_type, "H100")
+    if _emulate_gives is not None and gpu_count == 1:
+        return _emulate_gives
     threads = thread_count(torch.get_num_threads() if num_threads is None else num_threads)
     count = whole_number("gpu_count", gpu_count, 1, extension.DEVICE_COUNT_MAX)
     choice("oom", oom, ("raise", "record"))
@@ -101,7 +108,7 @@ def emulate(
         with all_or_none() as made:
             for _ in range(count):
                 made.append(
-                    _made(extension.emulate([gpu_type], threads, torch.initial_seed(), *models))
+                    adopt(extension.emulate([gpu_type], threads, torch.initial_seed(), *models))
                 )
             groups.join(made)
     except ConnectionError as error:
@@ -156,7 +163,7 @@ def connect(
         secret_key = read_secret_key(path)
     elif key_file is not None:
         raise ValueError("key_file needs server_key, the executor's public key, beside it")
-    return _made(
+    return adopt(
         extension.connect(
             endpoint, which, threads, torch.initial_seed(), *timeouts, server_key, secret_key
         )
@@ -165,7 +172,7 @@ def connect(
 
 def null_device() -> torch.device:
     """A device that computes nothing and reads zeros: what the client itself costs."""
-    return _made(ensure_loaded().null_device(torch.initial_seed()))
+    return adopt(ensure_loaded().null_device(torch.initial_seed()))
 
 
 def stats(device: torch.device | str | int | None = None) -> Statistics:
@@ -193,10 +200,21 @@ def device_properties(device: torch.device | str | int | None = None) -> GpuProp
     """The properties of a device, as torch.cuda.get_device_properties gives them."""
     description: dict[str, str] = ensure_loaded().description(device_index(device))
     if "emulates" in description:
-        return gpu_properties(description["emulates"])
+        return watched(gpu_properties(description["emulates"]))
     if "gpu_name" in description:
         return _real_properties(description)
     return GpuProperties(name=description.get("device", "remote"))
+
+
+@contextlib.contextmanager
+def emulate_gives(device: torch.device) -> Iterator[None]:
+    """While it lasts, emulate() gives this device, whatever it is asked for."""
+    global _emulate_gives
+    before, _emulate_gives = _emulate_gives, device
+    try:
+        yield
+    finally:
+        _emulate_gives = before
 
 
 @contextlib.contextmanager
@@ -229,7 +247,7 @@ def _existing(count: int) -> str:
     return "there is only remote:0" if count == 1 else f"there are remote:0 to remote:{count - 1}"
 
 
-def _made(index: int) -> torch.device:
+def adopt(index: int) -> torch.device:
     try:
         _check_autograd_knows(index)
     except BaseException:

@@ -23,6 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
         from torch_remote._run.command import run as run_program
 
         return run_program(words[1:])
+    if words[:1] == ["emulate"]:
+        from torch_remote._emulation.command import emulate
+
+        return emulate(words[1:])
     parser = argparse.ArgumentParser(
         prog="torch-remote", description="A PyTorch device whose tensors live elsewhere."
     )
@@ -32,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
         "conformance", help="prove an executor, a provider or a device", add_help=False
     )
     verbs.add_parser("run", help='run a script that says "cuda" on a remote device', add_help=False)
+    verbs.add_parser(
+        "emulate", help="say what a script needs of each GPU: memory, time, price", add_help=False
+    )
     verbs.add_parser("doctor", help="say what is installed and whether the device works")
     keys = verbs.add_parser("keys", help="make a key pair, or say where it is")
     keys.add_argument("name", nargs="?", default="client", help="default: your programs' own")

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "python/torch_remote/emulated_devices.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <map>
@@ -69,12 +70,11 @@ auto at_rest(int index, Function function) {
 py::dict shortfall_of(const emulator::Shortfall& shortfall) {
   py::dict row;
   row["operation"] = shortfall.operation;
-  row["number"] = shortfall.number;
+  row["after_operations"] = shortfall.number;
   row["line"] = client::describe_source_location(shortfall.location);
   row["requested_bytes"] = shortfall.report.requested_bytes;
   row["allocated_bytes"] = shortfall.report.allocated_bytes;
   row["free_bytes"] = shortfall.report.free_bytes;
-  row["total_bytes"] = shortfall.report.total_bytes;
   return row;
 }
 
@@ -95,32 +95,44 @@ py::dict row_of(const emulator::GpuOutcome& outcome) {
   row["host_us"] = outcome.host_us;
   row["gpu_us"] = outcome.gpu_us;
   row["gpu_busy_us"] = outcome.gpu_busy_us;
-  row["step_us"] = outcome.step_us;
+  row["price_usd_per_s"] = outcome.price_usd_per_s;
+  row["time_us"] = std::max(outcome.host_us, outcome.gpu_us);
+  row["step_ends_us"] = outcome.step_ends_us;
+  row["time_samples_us"] = outcome.time_samples_us;
+  py::list operators;
+  for (const auto& use : outcome.operators)
+    operators.append(py::make_tuple(use.name, use.calls, use.gpu_us));
+  row["operators"] = std::move(operators);
   return row;
 }
 
 py::dict emulation(int index) {
   struct Told {
     std::vector<emulator::GpuOutcome> gpus;
-    std::vector<emulator::OperatorCount> operators;
     std::vector<std::uint64_t> steps;
+    std::vector<std::uint64_t> time_samples;
+    emulator::ZeroReads reads;
     std::uint64_t operations;
+    bool has_values;
   };
   const Told told = at_rest(index, [](const Emulation& one) {
     return Told{.gpus = one.outcomes(),
-                .operators = one.operator_counts(),
                 .steps = one.steps(),
-                .operations = one.operations()};
+                .time_samples = one.time_samples(),
+                .reads = one.zero_reads(),
+                .operations = one.operations(),
+                .has_values = one.has_values()};
   });
   py::list rows;
   for (const emulator::GpuOutcome& outcome : told.gpus) rows.append(row_of(outcome));
-  py::dict operators;
-  for (const auto& count : told.operators) operators[py::str(count.name)] = count.calls;
   py::dict result;
   result["gpus"] = std::move(rows);
-  result["operators"] = std::move(operators);
   result["steps"] = told.steps;
+  result["time_samples"] = told.time_samples;
   result["operations"] = told.operations;
+  result["dry_run"] = !told.has_values;
+  result["reads"] = told.reads.count;
+  result["first_read"] = client::describe_source_location(told.reads.first_location);
   return result;
 }
 
@@ -168,6 +180,9 @@ void define_emulation(py::module_& module) {
   module.def("emulation", &emulation, py::arg("index"));
   module.def(
       "mark_step", [](int index) { at_rest(index, [](Emulation& one) { one.mark_step(); }); },
+      py::arg("index"));
+  module.def(
+      "clear_steps", [](int index) { at_rest(index, [](Emulation& one) { one.clear_steps(); }); },
       py::arg("index"));
   module.def(
       "is_emulated",

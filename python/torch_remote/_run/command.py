@@ -19,7 +19,7 @@ _USAGE = (
 def run(words: Sequence[str]) -> int:
     """Makes the device, runs the program with "cuda" meaning it, and says what was used. The exit code."""
     parser = _parser()
-    own, program, arguments, is_module = _split(parser, words)
+    own, program, arguments, is_module = split_words(parser, words)
     options = parser.parse_args(own)
     if program is None:
         parser.error("a script, or -m and a module, is missing")
@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _split(
+def split_words(
     parser: argparse.ArgumentParser, words: Sequence[str]
 ) -> tuple[list[str], str | None, list[str], bool]:
     """This command's own words, the program, the program's words, and whether it is a module.

@@ -1,6 +1,6 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`python -m torch_remote.demo`: trains both networks on every device, then compares."""
+"""`python -m torch_remote.demo`: trains both networks on every device, then compares nine GPUs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch_remote.demo import data
+from torch_remote.demo import comparison, data
 from torch_remote.demo.devices import DEFAULT, PLACES, T4, T4_OVER_TCP, Place, usage
 from torch_remote.demo.models import RECIPES, Recipe
 from torch_remote.demo.report import (
@@ -108,7 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         failures += inaccurate(outcomes, LEAST_ACCURACY)
     for failure in failures:
         console.print(f"FAILED: {failure}", style="bold red")
-    console.print(f"{time.perf_counter() - started:.0f} seconds")
+    console.print(f"\n{comparison.TITLE}\n")
+    console.print(str(comparison.compare()), soft_wrap=True)
+    console.print(f"\n{time.perf_counter() - started:.0f} seconds")
     return 1 if failures else 0
 
 
