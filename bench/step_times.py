@@ -3,7 +3,8 @@
 """Modelled against measured times of whole steps: 13 programs on two real GPUs.
 
 The programs are those of emulator/calibration. Of their recorded steps one number was taken, how much longer calls
-take the host in programs than in loops (kProgramHostFactor), from the H100's; all else is held out.
+take the host in programs than in loops (kProgramHostFactor): from the H100's programs that are bound by their host,
+whose rows are therefore no test of it.
 They run once, as a dry run of both GPUs.
 """
 

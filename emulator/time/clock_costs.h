@@ -70,8 +70,9 @@ struct ClockCosts {
 
 // What a call takes of the host within a program, relative to a loop of the same call: between
 // calls there are modules, autograd and the optimizer's Python, and the processor's caches are
-// cold. The geometric mean of what six programs showed on an H100's machine that were bound by
-// their host (bench/step_times.py): 1.6 for generation without gradients, 1.9 to 3.1 for training.
+// cold. Set by hand from what six programs showed on an H100's machine that were bound by their
+// host (bench/step_times.py): 1.6 for generation and for one training, up to 3.1 for the others;
+// their geometric mean is about 2.1.
 inline constexpr double kProgramHostFactor = 2.2;
 
 OperationCost operation_cost(const OperatorTime& time, double host_factor = kProgramHostFactor);

@@ -52,14 +52,14 @@ bool read_shape(const TensorLayout* query, const TensorLayout* key, Shape& shape
   return true;
 }
 
-AttentionKernel kernel_of(const RuleContext& context, const Shape& shape, bool has_mask) {
-  if (!is_half(shape.dtype)) return AttentionKernel::kEfficient;
-  if (context.settings.attention != AttentionKernel::kByGpu) return context.settings.attention;
+AttentionChoice kernel_of(const RuleContext& context, const Shape& shape, bool has_mask) {
+  if (!is_half(shape.dtype)) return AttentionChoice::kEfficient;
+  if (context.settings.attention != AttentionChoice::kByGpu) return context.settings.attention;
   const std::int32_t major = context.gpu.capability_major;
   if (shape.width <= 128 && shape.width % 8 == 0 && (major == 9 || major == 10))
-    return AttentionKernel::kCudnn;
-  if (has_mask || major < 8 || shape.width > 256) return AttentionKernel::kEfficient;
-  return AttentionKernel::kFlash;
+    return AttentionChoice::kCudnn;
+  if (has_mask || major < 8 || shape.width > 256) return AttentionChoice::kEfficient;
+  return AttentionChoice::kFlash;
 }
 
 // Of FlashAttention 2: how many parts the keys are cut into, so that all multiprocessors have work
@@ -134,9 +134,9 @@ void forward(const RuleContext& context, ScriptWriter& script) {
   Shape shape;
   if (!read_shape(context.call.tensor(0), context.call.tensor(1), shape)) return;
   switch (kernel_of(context, shape, context.call.tensor(3) != nullptr)) {
-    case AttentionKernel::kCudnn:
+    case AttentionChoice::kCudnn:
       return cudnn_forward(shape, script);
-    case AttentionKernel::kFlash:
+    case AttentionChoice::kFlash:
       return flash_forward(context, shape, script);
     default: {
       const std::uint32_t mask = script.allocate(padded_mask_bytes(context.call.tensor(3)));
@@ -219,9 +219,9 @@ void backward(const RuleContext& context, ScriptWriter& script) {
   Shape shape;
   if (!read_shape(context.call.tensor(1), context.call.tensor(2), shape)) return;
   switch (kernel_of(context, shape, context.call.tensor(4) != nullptr)) {
-    case AttentionKernel::kCudnn:
+    case AttentionChoice::kCudnn:
       return cudnn_backward(shape, script);
-    case AttentionKernel::kFlash:
+    case AttentionChoice::kFlash:
       return flash_backward(context.call, shape, script);
     default:
       return efficient_backward(shape, script);

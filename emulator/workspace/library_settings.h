@@ -14,13 +14,13 @@
 
 namespace torch_remote::emulator {
 
-enum class AttentionKernel : std::uint8_t { kByGpu, kFlash, kEfficient, kCudnn };
+enum class AttentionChoice : std::uint8_t { kByGpu, kFlash, kEfficient, kCudnn };
 
 struct LibrarySettings {
   // torch.backends.cudnn.allow_tf32: float32 convolutions on tensor cores.
   bool allows_convolution_tf32 = true;
   // Of scaled_dot_product_attention; kByGpu takes what PyTorch takes by itself.
-  AttentionKernel attention = AttentionKernel::kByGpu;
+  AttentionChoice attention = AttentionChoice::kByGpu;
   // 0: by architecture.
   std::uint64_t cublas_workspace_bytes = 0;
   std::uint64_t cublas_lt_workspace_bytes = 0;

@@ -246,11 +246,11 @@ TEST(Rules, AttentionIsTheGpusKernel) {
               ElementsAre(1536000, 1536000, 1536000, 49152, 4718592, -4718592, -49152));
   EXPECT_THAT(call(kFloat32).events(), ElementsAre(3072000, 3072000, 3072000, 3072000, 38400, 38400,
                                                    -38400, -3072000, 6294528, -38400, -6294528));
-  EXPECT_THAT(call(kFloat16).events(gpu_model("H100"), {.attention = AttentionKernel::kFlash}),
+  EXPECT_THAT(call(kFloat16).events(gpu_model("H100"), {.attention = AttentionChoice::kFlash}),
               ElementsAre(1536000, 1536000, 1536000, 1536000, 1536000, 49152, 4718592, -4718592,
                           -49152, -1536000, -1536000));
   EXPECT_EQ(call(kFloat16).events(gpu_model("A100")),
-            call(kFloat16).events(gpu_model("H100"), {.attention = AttentionKernel::kFlash}));
+            call(kFloat16).events(gpu_model("H100"), {.attention = AttentionChoice::kFlash}));
   EXPECT_THAT(call(kFloat16).events(gpu_model("T4")),
               ElementsAre(1536000, 1536000, 1536000, 38400, 6292992, -38400, -6292992));
 }
@@ -266,7 +266,7 @@ TEST(Rules, FlashAttentionSplitsKeysWhereRowsAreFew) {
                             .output(contiguous({4, 8, 300}))
                             .output(contiguous({}, kInt64))
                             .output(contiguous({}, kInt64));
-  EXPECT_THAT(call.events(gpu_model("H100"), {.attention = AttentionKernel::kFlash}),
+  EXPECT_THAT(call.events(gpu_model("H100"), {.attention = AttentionChoice::kFlash}),
               ElementsAre(1536000, 38400, 115200, 11059200, 16, 8, -115200, -11059200));
   EXPECT_THAT(call.events(), ElementsAre(8, 8, 1536000, 38400, 256, -256));
 }

@@ -192,9 +192,9 @@ LibrarySettings settings_of(const Case& played) {
   const auto names = [&](const char* kernel) {
     return played.parameters.find(kernel) != std::string::npos;
   };
-  if (names("FLASH_ATTENTION")) settings.attention = AttentionKernel::kFlash;
-  if (names("EFFICIENT_ATTENTION")) settings.attention = AttentionKernel::kEfficient;
-  if (names("CUDNN_ATTENTION")) settings.attention = AttentionKernel::kCudnn;
+  if (names("FLASH_ATTENTION")) settings.attention = AttentionChoice::kFlash;
+  if (names("EFFICIENT_ATTENTION")) settings.attention = AttentionChoice::kEfficient;
+  if (names("CUDNN_ATTENTION")) settings.attention = AttentionChoice::kCudnn;
   return settings;
 }
 
