@@ -9,8 +9,10 @@ import dataclasses
 import itertools
 import json
 import math
+import os
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch_remote._devices import device_index
@@ -175,7 +177,7 @@ def result_of(
         batch_found=batch_found,
         dry_run=told["dry_run"],
         reads=told["reads"],
-        first_read=told["first_read"],
+        first_read=_from_here(told["first_read"]),
     )
 
 
@@ -208,7 +210,7 @@ def _row(told: Mapping[str, Any], time_samples: Sequence[int], samples: int | No
         usable_bytes=told["usable_bytes"],
         allocated_bytes_peak=told["allocated_bytes_peak"],
         reserved_bytes_peak=told["reserved_bytes_peak"],
-        shortfall=None if told["shortfall"] is None else Shortfall(**told["shortfall"]),
+        shortfall=_shortfall(told["shortfall"]),
         price_usd_per_h=told["price_usd_per_s"] * 3600,
         total_time_s=told["time_us"] * 1e-6,
         step_time_s=step_time_s,
@@ -219,6 +221,17 @@ def _row(told: Mapping[str, Any], time_samples: Sequence[int], samples: int | No
         ],
         operators=[OperatorUse(*use) for use in told["operators"]],
     )
+
+
+def _shortfall(told: Mapping[str, Any] | None) -> Shortfall | None:
+    if told is None:
+        return None
+    return dataclasses.replace(Shortfall(**told), line=_from_here(told["line"]))
+
+
+def _from_here(line: str) -> str:
+    """A file below the current folder without the way to that."""
+    return line.removeprefix(f"{Path.cwd()}{os.sep}")
 
 
 class _Interpolation:

@@ -156,4 +156,4 @@ def rounded(number: float) -> str:
         return f"{number:,.0f}"
     if number >= 9.995:
         return f"{number:.1f}"
-    return f"{number:.2f}" if number >= 0.9995 else f"{number:.3g}"
+    return f"{number:.2f}" if number >= 0.9995 else f"{number:#.3g}"
