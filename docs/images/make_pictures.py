@@ -18,7 +18,7 @@ from torch_remote.demo import comparison
 
 FOLDER = Path(__file__).parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH, HEIGHT = 1200, 1690
+WIDTH, HEIGHT = 1200, 1645
 SCHEMES = {"light": "1", "dark": "0"}
 
 

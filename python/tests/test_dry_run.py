@@ -157,12 +157,13 @@ def test_models_far_larger_than_this_machine(zeros):
 
 
 def test_generators_keep_their_seeds(dry):
-    torch.remote.manual_seed(5)
-    state = torch.remote.get_rng_state(dry)
-    torch.rand(10, device=dry)
-    torch.remote.set_rng_state(state, dry)
-    assert torch.equal(torch.remote.get_rng_state(dry), state)
-    assert torch.remote.initial_seed() == 5
+    with torch.remote.device(dry):
+        torch.remote.manual_seed(5)
+        state = torch.remote.get_rng_state(dry)
+        torch.rand(10, device=dry)
+        torch.remote.set_rng_state(state, dry)
+        assert torch.equal(torch.remote.get_rng_state(dry), state)
+        assert torch.remote.initial_seed() == 5
 
 
 def test_statistics_and_streams_answer(dry):
