@@ -255,7 +255,7 @@ PLANTS: dict[str, list[Plant]] = {
     "random_numbers": [
         Plant("random/statistics", torch, "rand", squared),
         Plant("random/a_seed_gives_the_same", torch, "rand", unseeded),
-        Plant("random/numbers_of_cpu", torch, "randn", twice),
+        Plant("random/numbers_of_cuda", torch, "randn", twice),
         Plant("random/cpus_generator_is_not_the_devices", T, "normal_", moves_the_cpus),
         Plant("random/generators", T, "uniform_", without_generator),
     ],

