@@ -107,8 +107,8 @@ def test_what_it_keeps_for_the_backward(emulator: torch.device) -> None:
     kept = torch.remote.memory_allocated(emulator) - before
     rows = 4 * 512 * 4
     assert (
-        0 < kept - result.nbytes - rows <= 2 * 512
-    )  # two numbers beside, each at most a block of memory
+        0 <= kept - result.nbytes - rows <= 2 * 512
+    )  # at most two numbers beside, each a block of memory
     assert kept < 4 * 512 * 512 * 4
 
 

@@ -268,10 +268,10 @@ CASES += [("llama", method) for method in LLAMA_METHODS]
 
 
 @pytest.mark.parametrize(("name", "method"), CASES)
-def test_generation(emulator: torch.device, name: str, method: str) -> None:
-    """The same tokens, drawn ones too: the executor's generator gives CPU's numbers for a seed."""
+def test_generation(draws_as_cpu: torch.device, name: str, method: str) -> None:
+    """The same tokens, drawn ones too: an executor that emulates nothing gives CPU's numbers for a seed."""
     options = LENGTH | (METHODS | LLAMA_METHODS)[method]
-    comparison = Comparison(made(name).eval(), GENERATORS[name], emulator)
+    comparison = Comparison(made(name).eval(), GENERATORS[name], draws_as_cpu)
 
     def generated(model: Any, inputs: Any) -> Any:
         torch.manual_seed(5)
@@ -282,7 +282,7 @@ def test_generation(emulator: torch.device, name: str, method: str) -> None:
     if method == "scores":
         assert_same(actual.scores, expected.scores)
         actual, expected = actual.sequences, expected.sequences
-    assert actual.device == emulator
+    assert actual.device == draws_as_cpu
     assert_same(actual, expected)
     assert actual.shape[1] >= LENGTH["max_new_tokens"]
 
@@ -337,10 +337,10 @@ def test_pipeline(emulator: torch.device) -> None:
 # ---- dropout ----
 
 
-def test_dropout_leaves_out_the_same(emulator: torch.device) -> None:
+def test_dropout_leaves_out_the_same(draws_as_cpu: torch.device) -> None:
     """Its factor is rounded at another place than on CPU, so the bits are only nearly the same."""
     losses = []
-    for where in ("cpu", emulator):
+    for where in ("cpu", draws_as_cpu):
         torch.manual_seed(0)
         options = BERT | {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.3}
         model = transformers.BertForMaskedLM(
