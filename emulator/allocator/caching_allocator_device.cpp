@@ -187,8 +187,8 @@ void CachingAllocator::release_cached_blocks(StreamEvents& events, LocationNumbe
 void CachingAllocator::release_blocks(PoolNumber pool, StreamEvents& events,
                                       LocationNumber location) {
   std::vector<BlockIndex> expandable;
-  for (std::size_t stream = 0; stream < pools_[pool].streams.size(); ++stream) {
-    const OrderedBlocks& free = pools_[pool].streams[stream].by_size;
+  for (const FreeBlocks& stream : pools_[pool].streams) {
+    const OrderedBlocks& free = stream.by_size;
     std::vector<BlockIndex> whole;
     for (auto place = free.begin(); place != free.end(); place = free.next(place)) {
       const BlockIndex block = free.at(place).block;
