@@ -231,6 +231,7 @@ def test_refused_memory_is_counted(make_emulator: Callable[..., torch.device]) -
 
 @needs("get_memory_info")
 def test_free_and_total_memory(current: torch.device) -> None:
+    accelerator.empty_cache()  # so that what follows takes a segment of its own
     free_bytes, total_bytes = accelerator.get_memory_info()
     assert (free_bytes, total_bytes) == torch.remote.mem_get_info()
     assert total_bytes == torch.remote.get_device_properties().total_memory

@@ -103,7 +103,7 @@ def test_devices_made_and_stopped_in_threads() -> None:
 
     for _ in range(3):
         assert in_threads(make) == [10.0 * index for index in range(THREADS)]
-    assert len(torch_remote.machines()) <= 2  # those that the session shares
+    assert len(torch_remote.machines()) <= 3  # those that the session shares
 
 
 def test_failures_go_to_whoever_reads(device: torch.device) -> None:

@@ -39,12 +39,12 @@ def step(model: torch.nn.Module, inputs: Any) -> tuple[torch.Tensor, list[torch.
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_bits(emulator: torch.device, name: str) -> None:
+def test_bits(draws_as_cpu: torch.device, name: str) -> None:
     size, options = MODELS[name]
     torch.manual_seed(0)
     model = timm.create_model(name, num_classes=5, **options)
     inputs = (torch.randn(2, 3, size, size), torch.tensor([1, 3]))
-    comparison = Comparison(model, inputs, emulator)
+    comparison = Comparison(model, inputs, draws_as_cpu)
     comparison.inference(lambda model, inputs: model(inputs[0]))
     comparison.training(step, steps=2)
 
