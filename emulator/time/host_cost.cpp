@@ -21,8 +21,6 @@ double host_us(const PlannedOperator& planned, int kernel_count, const Calibrati
       break;
     case OperatorKind::kAttention:
     case OperatorKind::kRecurrent:
-      us = c.host_library_us;
-      break;
     case OperatorKind::kLinearAlgebra:
     case OperatorKind::kTransform:
       us = c.host_library_us;

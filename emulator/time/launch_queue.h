@@ -24,6 +24,7 @@ class LaunchQueue {
   LaunchQueue(const LaunchQueue& other) : LaunchQueue() { *this = other; }
   LaunchQueue(LaunchQueue&&) noexcept = default;
   LaunchQueue& operator=(const LaunchQueue& other) {
+    if (this == &other) return *this;
     *entries_ = *other.entries_;
     first_ = other.first_;
     end_ = other.end_;
