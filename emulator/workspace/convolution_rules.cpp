@@ -10,6 +10,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <ranges>
 #include <span>
 #include <vector>
 
@@ -111,7 +112,7 @@ class LaidOut {
   LaidOut(const LaidOut&) = delete;
   LaidOut& operator=(const LaidOut&) = delete;
   ~LaidOut() {
-    for (auto copy = copies_.rbegin(); copy != copies_.rend(); ++copy) script_.free(*copy);
+    for (const auto copy : std::views::reverse(copies_)) script_.free(copy);
   }
 
   void copy(const TensorLayout& layout) {
