@@ -163,7 +163,7 @@ void MemoryGroups::call(PlanScripts& plan, std::span<const NewStorage> outputs,
   if (plan.device_bytes_max == 0) plan.device_bytes_max = device_bytes_max(plan, outputs);
   const bool differs = plan.scripts.size() > 1;
   // Groups that come to be on the way are looked at as well.
-  for (std::size_t i = 0; i < groups_.size(); ++i) {
+  for (std::size_t i = 0; i < groups_.size(); ++i) {  // NOLINT(modernize-loop-convert): it grows
     if (groups_[i].members.size() == 1) continue;
     if (differs) split_by_script(groups_[i], plan);
     split_where_short(groups_[i], plan.device_bytes_max);

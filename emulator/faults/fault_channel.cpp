@@ -74,8 +74,7 @@ void FaultChannel::follow_plan() {
 
 // What arrives while the connection is cut was under way, and is lost.
 void FaultChannel::take_incoming() {
-  Message message;
-  while (inner_->receive(message)) {
+  for (Message message; inner_->receive(message); message = Message()) {
     if (is_cut_) continue;
     const auto delay = plan_->started() ? plan_->reply_delay() : std::chrono::microseconds(0);
     incoming_.push_back({std::move(message), Clock::now() + delay});

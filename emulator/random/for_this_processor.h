@@ -13,7 +13,7 @@
 
 namespace torch_remote::emulator::random {
 
-inline bool has_avx2() {
+inline bool has_avx2() noexcept {
   return __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0;
 }
 

@@ -73,7 +73,8 @@ constexpr std::size_t kVectors = kWidth / 4;
     for (std::size_t v = 0; v < kVectors; ++v) {
       s0[v] = draw_low;
       s1[v] = draw_high;
-      s2[v] = _mm256_add_epi64(first, _mm256_set1_epi64x(static_cast<long long>(begin + 4 * v)));
+      s2[v] = _mm256_add_epi64(
+          first, _mm256_set1_epi64x(static_cast<long long>(begin) + 4 * static_cast<long long>(v)));
       s3[v] = thread_high;
     }
     auto key_a = static_cast<std::uint32_t>(key), key_b = static_cast<std::uint32_t>(key >> 32);

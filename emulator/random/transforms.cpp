@@ -34,7 +34,7 @@ constexpr float kAngleStep = 0x1p-32f * kTurn;
 struct FloatParabolas {
   std::array<float, kParts> high, low, linear, square;
 
-  explicit FloatParabolas(const Parabolas& parabolas) {
+  explicit FloatParabolas(const Parabolas& parabolas) noexcept {
     for (std::size_t part = 0; part < kParts; ++part) {
       high[part] = static_cast<float>(parabolas[part][0]);
       low[part] = static_cast<float>(parabolas[part][0] - double{high[part]});
