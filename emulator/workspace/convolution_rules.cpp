@@ -10,7 +10,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <ranges>
 #include <span>
 #include <vector>
 
@@ -112,7 +111,8 @@ class LaidOut {
   LaidOut(const LaidOut&) = delete;
   LaidOut& operator=(const LaidOut&) = delete;
   ~LaidOut() {
-    for (const auto copy : std::views::reverse(copies_)) script_.free(copy);
+    // clang 14 can't read libstdc++'s views. NOLINTNEXTLINE(modernize-loop-convert)
+    for (auto copy = copies_.rbegin(); copy != copies_.rend(); ++copy) script_.free(*copy);
   }
 
   void copy(const TensorLayout& layout) {
