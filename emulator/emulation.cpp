@@ -231,12 +231,14 @@ void Emulation::sample_time() {
 
 std::vector<std::uint64_t> Emulation::steps() const {
   std::vector<std::uint64_t> operations;
+  operations.reserve(steps_.size());
   for (const Moment& step : steps_) operations.push_back(step.operations);
   return operations;
 }
 
 std::vector<std::uint64_t> Emulation::time_samples() const {
   std::vector<std::uint64_t> operations;
+  operations.reserve(time_samples_.size());
   for (const Moment& sample : time_samples_) operations.push_back(sample.operations);
   return operations;
 }
@@ -285,6 +287,7 @@ std::vector<OperatorUse> Emulation::operators_of(GpuNumber gpu) const {
     sum.gpu_ns += static_cast<Nanoseconds>(plan.calls) * clocks_.cost(number, gpu).gpu_ns;
   }
   std::vector<OperatorUse> uses;
+  uses.reserve(sums.size());
   for (const auto& [name, sum] : sums)
     uses.push_back({.name = name, .calls = sum.calls, .gpu_us = microseconds(sum.gpu_ns)});
   return uses;

@@ -96,12 +96,13 @@ void MemoryGroups::settle(Group& group) {
 template <typename Stays>
 MemoryGroups::Group* MemoryGroups::split(Group& group, Stays stays) {
   const bool stays_with_first = stays(group.members.front());
-  const auto rest = std::ranges::stable_partition(
-      group.members, [&](GpuNumber gpu) { return stays(gpu) == stays_with_first; });
-  if (rest.empty()) return nullptr;
+  const auto rest =
+      std::stable_partition(group.members.begin(), group.members.end(),
+                            [&](GpuNumber gpu) { return stays(gpu) == stays_with_first; });
+  if (rest == group.members.end()) return nullptr;
   Group copy = group;
-  copy.members.assign(rest.begin(), rest.end());
-  group.members.erase(rest.begin(), rest.end());
+  copy.members.assign(rest, group.members.end());
+  group.members.erase(rest, group.members.end());
   settle(group);
   settle(copy);
   groups_.push_back(std::move(copy));
