@@ -114,13 +114,6 @@ class Profile:
     def finish(self) -> list[tuple[Any, ...]]: ...
     def errors(self) -> list[str]: ...
 
-class Clocks:
-    """Of several GPUs, beside a null device before its first operation: for benchmarks."""
-
-    def __init__(self, index: int, gpu_types: list[str]) -> None: ...
-    def times_us(self) -> list[tuple[float, float, float]]:
-        """As modelled_time_us(), by GPU."""
-
 def modelled_time_us(index: int) -> tuple[float, float, float] | None:
     """The program's time, the GPU's, and how long it was busy."""
 
