@@ -103,6 +103,35 @@ std::size_t add_operator(OperatorRecorder& recorder, const std::string& name,
 
 using OperatorRow = std::tuple<double, double, int, std::map<std::string, double>>;
 
+OperatorRow row_of(const emulator::OperatorTime& time) {
+  std::map<std::string, double> classes;
+  for (const emulator::KernelTime& kernel : time.kernels)
+    classes[std::string(kernel_class_name(kernel.kernel_class))] += kernel.us;
+  return {time.gpu_us, time.host_us, time.kernel_count, std::move(classes)};
+}
+
+double gpu_us_of(const emulator::OperatorTime& time) { return time.gpu_us; }
+
+// What told() says of the recorded operators' times on a GPU.
+template <typename Row, Row (*told)(const emulator::OperatorTime&)>
+std::vector<Row> times_of(const OperatorRecorder& recorder, const std::vector<std::size_t>& indices,
+                          const std::string& gpu, const Values& gpu_changes,
+                          const Values& calibration, const std::string& cache, bool tf32_products,
+                          bool tf32_convolutions) {
+  const GpuModel model = changed_model(gpu, gpu_changes);
+  const Calibration changed = changed_calibration(calibration);
+  const emulator::CacheState state = cache_state(cache);
+  const auto settings = settings_of(tf32_products, tf32_convolutions);
+  std::vector<Row> rows;
+  rows.reserve(indices.size());
+  for (const std::size_t index : indices) {
+    const OperatorRecorder::Operator& op = recorder.operators().at(index);
+    rows.push_back(told(
+        emulator::operator_time({op.name, op.overload, op.plan}, model, settings, state, changed)));
+  }
+  return rows;
+}
+
 }  // namespace
 
 void add_time_bindings(py::module_& module) {
@@ -131,51 +160,12 @@ void add_time_bindings(py::module_& module) {
             return rows;
           },
           py::arg("index"))
-      .def(
-          "times",
-          [](const OperatorRecorder& self, const std::vector<std::size_t>& indices,
-             const std::string& gpu, const Values& gpu_changes, const Values& calibration,
-             const std::string& cache, bool tf32_products, bool tf32_convolutions) {
-            const GpuModel model = changed_model(gpu, gpu_changes);
-            const Calibration changed = changed_calibration(calibration);
-            const emulator::CacheState state = cache_state(cache);
-            const auto settings = settings_of(tf32_products, tf32_convolutions);
-            std::vector<OperatorRow> rows;
-            rows.reserve(indices.size());
-            for (const std::size_t index : indices) {
-              const OperatorRecorder::Operator& op = self.operators().at(index);
-              const emulator::OperatorTime time = emulator::operator_time(
-                  {op.name, op.overload, op.plan}, model, settings, state, changed);
-              std::map<std::string, double> classes;
-              for (const emulator::KernelTime& kernel : time.kernels)
-                classes[std::string(kernel_class_name(kernel.kernel_class))] += kernel.us;
-              rows.emplace_back(time.gpu_us, time.host_us, time.kernel_count, std::move(classes));
-            }
-            return rows;
-          },
-          py::arg("indices"), py::arg("gpu"), py::arg("gpu_changes"), py::arg("calibration"),
-          py::arg("cache"), py::arg("tf32_products"), py::arg("tf32_convolutions"))
-      .def(
-          "gpu_us",
-          [](const OperatorRecorder& self, const std::vector<std::size_t>& indices,
-             const std::string& gpu, const Values& gpu_changes, const Values& calibration,
-             const std::string& cache, bool tf32_products, bool tf32_convolutions) {
-            const GpuModel model = changed_model(gpu, gpu_changes);
-            const Calibration changed = changed_calibration(calibration);
-            const emulator::CacheState state = cache_state(cache);
-            const auto settings = settings_of(tf32_products, tf32_convolutions);
-            std::vector<double> rows;
-            rows.reserve(indices.size());
-            for (const std::size_t index : indices) {
-              const OperatorRecorder::Operator& op = self.operators().at(index);
-              rows.push_back(emulator::operator_time({op.name, op.overload, op.plan}, model,
-                                                     settings, state, changed)
-                                 .gpu_us);
-            }
-            return rows;
-          },
-          py::arg("indices"), py::arg("gpu"), py::arg("gpu_changes"), py::arg("calibration"),
-          py::arg("cache"), py::arg("tf32_products"), py::arg("tf32_convolutions"))
+      .def("times", &times_of<OperatorRow, &row_of>, py::arg("indices"), py::arg("gpu"),
+           py::arg("gpu_changes"), py::arg("calibration"), py::arg("cache"),
+           py::arg("tf32_products"), py::arg("tf32_convolutions"))
+      .def("gpu_us", &times_of<double, &gpu_us_of>, py::arg("indices"), py::arg("gpu"),
+           py::arg("gpu_changes"), py::arg("calibration"), py::arg("cache"),
+           py::arg("tf32_products"), py::arg("tf32_convolutions"))
       .def(
           "roofline_us",
           [](const OperatorRecorder& self, const std::vector<std::size_t>& indices,

@@ -106,17 +106,22 @@ struct Bits32 {
   }
 };
 
-struct Bits64 {
-  using Value = std::uint64_t;
+// Of two words of 32 bits each, as join() makes one of them.
+template <typename Joined, Joined (*join)(std::uint32_t, std::uint32_t)>
+struct Joined64 {
+  using Value = Joined;
   static constexpr std::uint64_t kPerDraw = 2;
   static void make(const RunBits& bits, std::size_t lanes, std::size_t count,
                    RunValues<Value>& values) {
     for (std::size_t lane = 0; lane < lanes; ++lane) {
       for (std::size_t i = 0; i < count; ++i)
-        values[lane][i] = bits64(bits[2 * lane][i], bits[2 * lane + 1][i]);
+        values[lane][i] = join(bits[2 * lane][i], bits[2 * lane + 1][i]);
     }
   }
 };
+
+using Bits64 = Joined64<std::uint64_t, &bits64>;
+using UniformDoubles = Joined64<double, &uniform_double>;
 
 struct UniformFloats {
   using Value = float;
@@ -125,18 +130,6 @@ struct UniformFloats {
                    RunValues<Value>& values) {
     for (std::size_t lane = 0; lane < lanes; ++lane)
       uniform_floats(bits[lane].data(), count, values[lane].data());
-  }
-};
-
-struct UniformDoubles {
-  using Value = double;
-  static constexpr std::uint64_t kPerDraw = 2;
-  static void make(const RunBits& bits, std::size_t lanes, std::size_t count,
-                   RunValues<Value>& values) {
-    for (std::size_t lane = 0; lane < lanes; ++lane) {
-      for (std::size_t i = 0; i < count; ++i)
-        values[lane][i] = uniform_double(bits[2 * lane][i], bits[2 * lane + 1][i]);
-    }
   }
 };
 
