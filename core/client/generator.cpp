@@ -10,6 +10,7 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -24,6 +25,14 @@ constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 
 // CUDA's: the seed and the offset.
 constexpr std::size_t kPhiloxStateSizeBytes = 16;
+
+std::optional<std::uint64_t> seed_of_first_state(std::span<const std::byte> state) {
+  std::array<std::uint64_t, 2> seed_and_offset;
+  if (state.size() != sizeof(seed_and_offset)) return std::nullopt;
+  std::memcpy(seed_and_offset.data(), state.data(), state.size());
+  if (seed_and_offset.back() != 0) return std::nullopt;
+  return seed_and_offset.front();
+}
 
 // Generators are known to executors by number. One that is dropped leaves its number, and so what
 // it costs the executor, to the next, which begins by seeding it. 0 is a device's default.
@@ -128,11 +137,14 @@ class RemoteGenerator final : public c10::GeneratorImpl {
     set_state_bytes(
         {static_cast<const std::byte*>(state.data()), static_cast<std::size_t>(state.numel())});
   }
-  // A state of CUDA's begins with its seed.
+  // A state of CUDA's begins with its seed. One that has drawn nothing means the same to every
+  // executor: a device that has not been started has no other (torch.remote.get_rng_state).
   void set_state_bytes(std::span<const std::byte> bytes) {
     TORCH_CHECK_VALUE(bytes.size() <= protocol::kHelloSizeBytesMax,
                       "a generator's state has at most ", protocol::kHelloSizeBytesMax,
                       " bytes, not ", bytes.size());
+    if (const auto seed = seed_of_first_state(bytes); seed && !has_offset())
+      return set_current_seed(*seed);
     with_torch_errors(device().index(),
                       [&] { remote().session().turn().set_generator_state(number(), bytes); });
     std::uint64_t seed = 0;

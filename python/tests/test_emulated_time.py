@@ -106,6 +106,7 @@ def test_gpus_differ(make_emulator: Maker) -> None:
             for _ in range(10):
                 x @ x
             end.record()
+            end.synchronize()
         times[gpu_type] = start.elapsed_time(end)
     assert times["T4"] > 4 * times["H100"]
 

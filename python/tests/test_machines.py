@@ -227,6 +227,25 @@ def test_several_gpus_are_detached_and_attached() -> None:
     machine.stop()
 
 
+def test_keeping_random_states_starts_no_machine() -> None:
+    machine = machine_on("lazy", start="lazy")
+    (device,) = machine.devices
+    torch.manual_seed(7)
+    with torch.random.fork_rng(range(torch.remote.device_count()), device_type="remote"):
+        torch.manual_seed(8)
+        torch.rand(3)
+    assert not machine.running
+    with torch.random.fork_rng(range(torch.remote.device_count()), device_type="remote"):
+        torch.manual_seed(9)
+        inside = torch.rand(5, device=device)
+    assert machine.running
+    after = torch.rand(5, device=device)
+    assert not torch.equal(inside.cpu(), after.cpu())
+    torch.manual_seed(7)
+    assert torch.equal(torch.rand(5, device=device).cpu(), after.cpu())
+    machine.stop()
+
+
 def test_several_gpus_start_once(monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[str] = []
     original = LocalProvider.start

@@ -129,13 +129,15 @@ def test_values_are_those_without_a_profile(device: torch.device) -> None:
             torch.remote.synchronize(device)
         return counting.bytes_sent
 
+    # How many messages they go in depends on when they are sent; a range of a trace takes more bytes an operation.
+    few = 100 * 8
     before = bytes_sent()
     with profile(activities=BOTH):
         if torch_remote.modelled_time(device) is None:
-            assert bytes_sent() > before
+            assert bytes_sent() > before + few
         else:
-            assert bytes_sent() <= before + 200
-    assert bytes_sent() <= before + 200  # some acknowledgements more or less
+            assert bytes_sent() <= before + few
+    assert bytes_sent() <= before + few
 
 
 @needs_traces

@@ -416,12 +416,14 @@ def test_backends_say_what_a_build_for_cuda_says() -> None:
     assert torch.backends.cudnn.version() > 90000
     assert torch.backends.cudnn.is_acceptable(torch.ones(1, device="cuda"))
     assert not torch.backends.cudnn.is_acceptable(torch.ones(1))
-    before = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.benchmark = True
-    torch.backends.cuda.matmul.allow_tf32 = True
-    assert torch.backends.cudnn.benchmark
-    assert torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = before
+    # Importing torch.testing, as other tests do, forbids to set them otherwise.
+    with torch.backends.__allow_nonbracketed_mutation():
+        before = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+        assert torch.backends.cudnn.benchmark
+        assert torch.backends.cuda.matmul.allow_tf32
+        torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32 = before
     with torch.backends.cudnn.flags(enabled=False):
         assert not torch.backends.cudnn.is_acceptable(torch.ones(1, device="cuda"))
     torch.backends.cuda.cufft_plan_cache.max_size = 10

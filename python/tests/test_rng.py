@@ -102,6 +102,18 @@ def test_states_that_are_none_are_refused(device: torch.device) -> None:
     assert torch.equal(torch.remote.get_rng_state(device), before)
 
 
+def test_a_state_that_has_drawn_nothing_is_for_every_executor(
+    device: torch.device, draws_as_cpu: torch.device
+) -> None:
+    state = torch.tensor([42, 0], dtype=torch.int64).view(torch.uint8)
+    for where in (device, draws_as_cpu):
+        torch.manual_seed(42)
+        expected = torch.rand(10, device=where).cpu()
+        torch.manual_seed(43)
+        torch.remote.set_rng_state(state, where)
+        assert torch.equal(torch.rand(10, device=where).cpu(), expected)
+
+
 def test_fork_rng_restores_the_device(device: torch.device) -> None:
     torch.remote.manual_seed_all(2)
     expected = draw(device)

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import os
 import secrets
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -263,19 +264,31 @@ def initial_seed(device: _DeviceArgument = None) -> int:
 
 
 def get_rng_state(device: _DeviceArgument = "remote") -> torch.Tensor:
-    """The state of a device's generator, a uint8 tensor on CPU."""
-    return torch.frombuffer(
-        bytearray(ensure_loaded().generator_state(device_index(device))), dtype=torch.uint8
-    )
+    """The state of a device's generator, a uint8 tensor on CPU.
+
+    Of a device whose machine has not been started it is the seed that it will begin with, as CUDA has it.
+    """
+    extension = ensure_loaded()
+    index = device_index(device)
+    state = _first_state() if extension.is_pending(index) else extension.generator_state(index)
+    return torch.frombuffer(bytearray(state), dtype=torch.uint8)
+
+
+def _first_state() -> bytes:
+    """That of CUDA's generator before it has drawn anything: the seed, and how much was drawn."""
+    return struct.pack("<QQ", torch.initial_seed() & (2**64 - 1), 0)
 
 
 def set_rng_state(new_state: torch.Tensor, device: _DeviceArgument = "remote") -> None:
-    """Sets what get_rng_state gave."""
+    """Sets what get_rng_state gave. It starts a machine only where that would begin with another state."""
     if new_state.dtype != torch.uint8:
         raise TypeError(
             f"a generator's state is a uint8 tensor, as get_rng_state() gave it, not {new_state.dtype}"
         )
-    ensure_loaded().set_generator_state(device_index(device), bytes(new_state.flatten().tolist()))
+    extension = ensure_loaded()
+    index, state = device_index(device), bytes(new_state.flatten().tolist())
+    if not extension.is_pending(index) or state != _first_state():
+        extension.set_generator_state(index, state)
 
 
 def get_rng_state_all() -> list[torch.Tensor]:
