@@ -189,7 +189,8 @@ def test_nothing_stays_behind():
         torch_remote.compare(lambda: 1 / 0, "T4")
     assert torch.remote.device_count() <= before + 1  # the index is kept, and used again
     assert (nn.Module.__call__, nn.Module._call_impl) == (forward, call)
-    assert torch_remote.emulate("T4").type == "remote"
+    with torch_remote.machine(torch_remote.emulate("T4")) as machine:
+        assert machine.device.type == "remote"
 
 
 def test_as_text_html_and_json():

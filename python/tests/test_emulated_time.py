@@ -76,6 +76,7 @@ def test_elapsed_time_is_the_models(make_emulator: Maker) -> None:
         for _ in range(5):
             x @ x
         end.record()
+        end.synchronize()
     products = [one for one in prof.operations if one.name == "aten::mm"]
     # The GPU is behind, so that an event has the time when the operation before it ended.
     assert start.elapsed_time(end) * 1e6 == pytest.approx(

@@ -157,7 +157,9 @@ class ProviderContract:
         assert torch.ones(3, device=device).sum().item() == 3
         assert machine.running
         machine.stop()
-        self.create(provider, start="lazy")  # never needed, so never started
+        torch_remote.machine(
+            self.create(provider, start="lazy")
+        ).stop()  # never needed, so never started
 
     def test_attach(self, provider: Provider) -> None:
         assert type(registry.find(provider.name)) is type(provider)
