@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch_remote
 
-pytest.register_assert_rewrite("comparing", "libraries", "programs")
+pytest.register_assert_rewrite("comparing", "libraries", "programs", "sparse_cases")
 
 # Bits depend on the number of threads; one is the fastest for small tensors.
 torch.set_num_threads(1)
@@ -107,3 +107,12 @@ def make_emulator() -> Iterator[Callable[..., torch.device]]:
     yield make
     for device in made:
         torch_remote.machine(device).stop()
+
+
+@pytest.fixture
+def cuda(make_emulator: Callable[..., torch.device]) -> Iterator[torch.device]:
+    """A device whose number isn't CUDA's: there is another one before it."""
+    make_emulator("T4")
+    device = make_emulator("A100-80GB")
+    with torch_remote.replace_cuda(device):
+        yield device

@@ -189,8 +189,9 @@ def test_nothing_stays_behind():
         torch_remote.compare(lambda: 1 / 0, "T4")
     assert torch.remote.device_count() <= before + 1  # the index is kept, and used again
     assert (nn.Module.__call__, nn.Module._call_impl) == (forward, call)
-    with torch_remote.machine(torch_remote.emulate("T4")) as machine:
-        assert machine.device.type == "remote"
+    device = torch_remote.emulate("T4")
+    assert device.type == "remote"
+    torch_remote.machine(device).stop()
 
 
 def test_as_text_html_and_json():
