@@ -71,9 +71,10 @@ ArgumentClass class_of(const c10::TypePtr& type) {
   }
 }
 
-// Their out= overloads have a meta function, which gives other sizes than the kernels.
-constexpr std::array<std::string_view, 2> kMetaOfOutIsWrong = {"aten::native_batch_norm",
-                                                               "aten::_native_batch_norm_legit"};
+// Their out= overloads have a meta function, which gives other sizes than the kernels, or is that
+// of another overload (baddbmm.dtype_out).
+constexpr std::array<std::string_view, 3> kMetaOfOutIsWrong = {
+    "aten::native_batch_norm", "aten::_native_batch_norm_legit", "aten::baddbmm"};
 
 // Their kernels make outs of another shape contiguous, whatever the strides of their results.
 constexpr std::array<std::string_view, 4> kOutsAreContiguous = {"aten::_fft_c2c", "aten::_fft_c2r",

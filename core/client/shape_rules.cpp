@@ -310,6 +310,36 @@ bool scaled_mm_v2(Arguments arguments, ClientPlan& plan) {
   return scaled_product(arguments, 9, plan);
 }
 
+// baddbmm.dtype(self, batch1, batch2, out_dtype, beta, alpha, out?): PyTorch's meta function is
+// that of baddbmm, which takes the type for beta.
+bool widening_batched_sum(Arguments arguments, ClientPlan& plan) {
+  const at::Tensor& self = arguments[0].toTensor();
+  const at::Tensor& first = arguments[1].toTensor();
+  const at::Tensor& second = arguments[2].toTensor();
+  const c10::ScalarType dtype = arguments[3].toScalarType();
+  TORCH_CHECK(first.dim() == 3 && second.dim() == 3, "baddbmm: batch1 and batch2 must be 3D, not ",
+              first.dim(), "D and ", second.dim(), "D");
+  TORCH_CHECK(first.size(0) == second.size(0) && first.size(2) == second.size(1),
+              "baddbmm: batch1 of shape ", first.sizes(), " and batch2 of shape ", second.sizes(),
+              " cannot be multiplied");
+  const c10::ScalarType given = first.scalar_type();
+  TORCH_CHECK(given == second.scalar_type(),
+              "baddbmm: batch1 and batch2 must have the same dtype, not ", given, " and ",
+              second.scalar_type());
+  TORCH_CHECK(dtype == given || (dtype == c10::kFloat && c10::isReducedFloatingType(given)),
+              "out_dtype must be the same as input dtype or fp32 for fp16/bf16 inputs");
+  TORCH_CHECK(self.scalar_type() == dtype || self.scalar_type() == given,
+              "baddbmm: input must have the dtype of batch1 or out_dtype, not ",
+              self.scalar_type());
+  TORCH_CHECK(arguments.size() == 6 || arguments[6].toTensor().scalar_type() == dtype,
+              "baddbmm: out must have dtype ", dtype);
+  const std::array<std::int64_t, 3> sizes = {first.size(0), first.size(1), second.size(2)};
+  TORCH_CHECK(at::is_expandable_to(self.sizes(), sizes), "baddbmm: input of shape ", self.sizes(),
+              " cannot be expanded to ", c10::IntArrayRef(sizes));
+  add_contiguous(plan, sizes, dtype);
+  return true;
+}
+
 // _grouped_mm(self, mat2, offs?, bias?, out_dtype?): a matrix product for each group of rows, of
 // columns, of summands, or of two batches, in rows of a multiple of 16 bytes. The meta function
 // knows the kernel for bfloat16 alone.
@@ -379,6 +409,7 @@ constexpr auto kRules = std::to_array<std::pair<std::string_view, ShapeRule>>({
     {"aten::mm", &check_matrix_product},
     {"aten::bmm", &check_matrix_product},
     {"aten::baddbmm", &check_matrix_product},
+    {"aten::baddbmm.dtype", &widening_batched_sum},
     {"aten::convolution", &rules::convolution},
     {"aten::convolution_backward", &rules::convolution_backward},
     {"aten::_thnn_fused_gru_cell", &rules::gru_cell},

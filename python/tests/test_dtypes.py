@@ -262,6 +262,58 @@ def test_scaled_products_of_small_floats(
     assert_like_cpu(device, program)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("batched", [False, True], ids=["matrices", "batches"])
+def test_products_of_a_wider_type(device: torch.device, batched: bool, dtype: torch.dtype) -> None:
+    """Of accelerators alone; nothing is rounded before the sum."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3, 4, 6), (3, 6, 5), (4, 5)] if batched else [(4, 6), (6, 5), (5,)]
+    first, second, added = (torch.randn(shape, generator=generator) for shape in shapes)
+    first, second = first.to(dtype), second.to(dtype)
+    there = first.to(device), second.to(device)
+    product, with_sum = (torch.bmm, torch.baddbmm) if batched else (torch.mm, torch.addmm)
+
+    expected = product(first.float(), second.float())
+    assert_same(product(*there, out_dtype=torch.float32), expected)
+    out = torch.empty_like(expected, device=device)
+    assert product(*there, out_dtype=torch.float32, out=out) is out
+    assert_same(out, expected)
+
+    factors = {"beta": 0.5, "alpha": 2}
+    for one in (added, added.to(dtype)):
+        expected = with_sum(one.float(), first.float(), second.float(), **factors)
+        actual = with_sum(one.to(device), *there, out_dtype=torch.float32, **factors)
+        assert_same(actual, expected)
+    with_sum(one.to(device), *there, out_dtype=torch.float32, out=out, **factors)
+    assert_same(out, expected)
+    # In place, as programs gather sums.
+    with_sum(out, *there, out_dtype=torch.float32, out=out)
+    assert_same(out, with_sum(expected, first.float(), second.float()))
+
+    with pytest.raises(RuntimeError, match="dtype"):
+        with_sum(out, *there, out_dtype=torch.float32, out=out.double())
+    for wrong in (torch.float64, torch.int32):
+        with pytest.raises(RuntimeError, match=r"out_dtype .*same as input dtype"):
+            product(*there, out_dtype=wrong)
+
+
+def test_batched_products_of_a_wider_type_are_checked(device: torch.device) -> None:
+    batch = torch.ones(2, 3, 4, dtype=torch.float16, device=device)
+    other = torch.ones(2, 4, 5, dtype=torch.float16, device=device)
+    added = torch.ones(2, 3, 5, device=device)
+    for arguments, text in (
+        ((added, batch, batch), "cannot be multiplied"),
+        ((added, batch[0], other), "must be 3D"),
+        ((added, batch, other.bfloat16()), "same dtype"),
+        ((added.double(), batch, other), "dtype of batch1 or out_dtype"),
+        ((added[:, :2], batch, other), "cannot be expanded"),
+    ):
+        with pytest.raises(RuntimeError, match=text):
+            torch.baddbmm(*arguments, out_dtype=torch.float32)
+    with pytest.raises(RuntimeError, match="out_dtype must be the same"):
+        torch.baddbmm(added, batch, other, out_dtype=torch.float64)
+
+
 def test_reading_numbers(device: torch.device) -> None:
     """Scalars come back as Python has them."""
     cases: dict[torch.dtype, Any] = {

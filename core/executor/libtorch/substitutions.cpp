@@ -28,6 +28,7 @@
 
 #include "core/executor/libtorch/attention.h"
 #include "core/executor/libtorch/sparse_reduce.h"
+#include "core/executor/libtorch/widening_products.h"
 
 namespace torch_remote::executor::libtorch {
 namespace {
@@ -287,6 +288,14 @@ struct Substitution {
 constexpr auto kOnCpu = std::to_array<Substitution>({
     {"aten::_sparse_mm_reduce_impl", sparse_mm_reduce},
     {"aten::_sparse_mm_reduce_impl_backward", sparse_mm_reduce_backward},
+    {"aten::mm.dtype", widening_product},
+    {"aten::mm.dtype_out", widening_product},
+    {"aten::bmm.dtype", widening_product},
+    {"aten::bmm.dtype_out", widening_product},
+    {"aten::addmm.dtype", widening_product_with_sum},
+    {"aten::addmm.dtype_out", widening_product_with_sum},
+    {"aten::baddbmm.dtype", widening_product_with_sum},
+    {"aten::baddbmm.dtype_out", widening_product_with_sum},
     {"aten::native_dropout", native_dropout},
     {"aten::histc", histc},
     {"aten::_fused_rms_norm_backward", rms_norm_backward},
