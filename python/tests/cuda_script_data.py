@@ -2,10 +2,13 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Data files in the formats that programs expect which would download them: small, and the same each time."""
 
+import json
 import struct
 from pathlib import Path
 
 import numpy as np
+import torch
+from libraries import library
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -64,3 +67,44 @@ def write_characters(folder: Path) -> None:
 def write_text(path: Path) -> None:
     """One text, with all characters of chargpt's prompt in it."""
     path.write_text("O God, O God!\n" + "\n".join(_SENTENCES * 20))
+
+
+def write_language_model(folder: Path) -> None:
+    """A tiny Llama with random weights and the tokenizer of its words, as from_pretrained reads them."""
+    tokenizers, transformers = library("tokenizers"), library("transformers")
+    special = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    words = [*special.values(), *sorted(set(" ".join(_SENTENCES).split()))]
+    numbers = {word: number for number, word in enumerate(words)}
+    text = tokenizers.Tokenizer(tokenizers.models.WordLevel(numbers, unk_token="<unk>"))
+    text.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=text, **special).save_pretrained(folder)
+    config = transformers.LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    torch.manual_seed(0)
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def write_texts(folder: Path) -> None:
+    """A data set of whole sentences."""
+    _write_rows(folder, [{"text": sentence} for sentence in _SENTENCES * 16])
+
+
+def write_prompts(folder: Path) -> None:
+    """A data set of sentences' beginnings."""
+    _write_rows(folder, [{"prompt": " ".join(one.split()[:3])} for one in _SENTENCES * 16])
+
+
+def _write_rows(folder: Path, rows: list[dict[str, str]]) -> None:
+    """As datasets.load_dataset reads them: a line of JSON each, in the file named after the split."""
+    folder.mkdir()
+    (folder / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,9 +1,10 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Programs of others that say "cuda" run under `torch-remote run` as they are (cuda_scripts/SOURCES).
+"""Programs of others that say "cuda" run under `torch-remote run` as they are: files (cuda_scripts/SOURCES), and modules
+of installed packages.
 
-Each is copied, so that what it writes beside itself stays out of the source, and started as a user would start
-it, with small sizes. What it prints tells whether it has learned.
+A file is copied, so that what it writes beside itself stays out of the source. Each is started as a user would start it,
+with small sizes. What it prints tells whether it has learned.
 """
 
 import hashlib
@@ -49,6 +50,7 @@ def run(words: list[str], folder: Path, *paths: Path) -> subprocess.CompletedPro
         cwd=folder,
         env=environment(
             PYTHONPATH=os.pathsep.join([*map(str, paths), known]),
+            HF_HOME=str(folder / "huggingface"),
             OMP_NUM_THREADS="2",
             TQDM_DISABLE="1",
             # word_language_model is older than torch.load's weights_only, and loads a whole model.
@@ -67,6 +69,7 @@ class Script:
     """A program, its words, the data that it expects, and what shows that it has worked."""
 
     name: str
+    #: Below cuda_scripts; or a module's name, as `python -m` takes it.
     file: str
     words: str
     prepare: Callable[[Path], None]
@@ -74,6 +77,10 @@ class Script:
     #: Without a GPU it ends with an error that has this text; None where it would then run on CPU.
     without: str | None = None
     gpu: str = "T4"
+
+    @property
+    def is_module(self) -> bool:
+        return not self.file.endswith(".py")
 
 
 def _numbers(pattern: str, output: str) -> list[float]:
@@ -87,6 +94,18 @@ def _falls(pattern: str, least: int = 2) -> Callable[[str, Path], None]:
         losses = _numbers(pattern, output)
         assert len(losses) >= least, output
         assert losses[-1] < losses[0], losses
+
+    return check
+
+
+def _rises(pattern: str) -> Callable[[str, Path], None]:
+    """The mean of the second half of what it prints is above that of the first."""
+
+    def check(output: str, _: Path) -> None:
+        values = _numbers(pattern, output)
+        half = len(values) // 2
+        assert half >= 2, output
+        assert sum(values[-half:]) > sum(values[:half]), values
 
     return check
 
@@ -231,6 +250,26 @@ EXAMPLES = [
         lambda _: None,
         lambda output, _: _check_lightning(output),
     ),
+    # Trainer of transformers, in bfloat16.
+    Script(
+        "transformers_fine_tuning",
+        "trl.scripts.sft",
+        "--model_name_or_path model --dataset_name data --output_dir out --report_to none "
+        "--max_steps 8 --logging_steps 1 --learning_rate 1e-2 --per_device_train_batch_size 4",
+        lambda folder: _prepare_fine_tuning(folder),
+        lambda output, folder: _check_fine_tuning(output, folder),
+        gpu="A100-80GB",
+    ),
+    # generate of transformers, and training by what a function says of the texts.
+    Script(
+        "transformers_generation",
+        "trl.scripts.grpo",
+        "--model_name_or_path model --dataset_name data --output_dir out --report_to none --bf16 False "
+        "--max_steps 8 --logging_steps 1 --learning_rate 3e-2 --per_device_train_batch_size 8 "
+        "--num_generations 8 --max_completion_length 6 --reward_funcs rewards.short_words",
+        lambda folder: _prepare_generation(folder),
+        _rises(r"'reward': '([\d.]+)'"),
+    ),
 ]
 
 
@@ -246,6 +285,32 @@ def _prepare_validate(folder: Path) -> None:
     torch.save(model.state_dict(), folder / "weights.pth")
 
 
+def _prepare_fine_tuning(folder: Path) -> None:
+    library("trl")
+    data.write_language_model(folder / "model")
+    data.write_texts(folder / "data")
+
+
+def _prepare_generation(folder: Path) -> None:
+    library("trl")
+    data.write_language_model(folder / "model")
+    data.write_prompts(folder / "data")
+    (folder / "rewards.py").write_text(_REWARDS)
+
+
+_REWARDS = """
+def short_words(completions, **_):
+    texts = [text.split() for text in completions]
+    return [sum(len(word) < 4 for word in words) / max(len(words), 1) for words in texts]
+"""
+
+
+def _check_fine_tuning(output: str, folder: Path) -> None:
+    _falls(r"'loss': '([\d.]+)'")(output, folder)
+    model = library("transformers").AutoModelForCausalLM.from_pretrained(folder / "out")
+    assert all(weight.isfinite().all() for weight in model.state_dict().values())
+
+
 def _check_forward_forward(output: str) -> None:
     error = _numbers(r"test error: ([\d.]+)", output.lower())
     assert error, output
@@ -258,17 +323,21 @@ def _check_lightning(output: str) -> None:
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """The folder of a script's copy, with its data."""
+    """The folder of a script's copy, or where a module is run, with its data."""
     script: Script = request.getfixturevalue("script")
-    project = Path(script.file).parts[0]
-    shutil.copytree(SCRIPTS / project, tmp_path / project)
-    where = (tmp_path / script.file).parent
+    if script.is_module:
+        where = tmp_path
+    else:
+        project = Path(script.file).parts[0]
+        shutil.copytree(SCRIPTS / project, tmp_path / project)
+        where = (tmp_path / script.file).parent
     script.prepare(where)
     return where
 
 
 def words_of(script: Script) -> list[str]:
-    return [Path(script.file).name, *script.words.split()]
+    program = ["-m", script.file] if script.is_module else [Path(script.file).name]
+    return [*program, *script.words.split()]
 
 
 @pytest.mark.slow
