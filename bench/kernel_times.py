@@ -210,10 +210,11 @@ def pair_order(predictions: Iterable[Prediction]) -> tuple[int, int, int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=ITERATIONS, help="of each fit")
+    parser.add_argument("--quick", action="store_true", help="a short run, to see that it works")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a limit isn't kept")
     arguments = parser.parse_args()
-    held_out = HeldOut(arguments.iterations)
+    held_out = HeldOut(1 if arguments.quick else arguments.iterations)
     kernels = leave_gpus_out(held_out)
     by_source("Leave one GPU out, by kind of kernel", kernels, held_out)
     squares = [p for p in kernels if p.sample.source == "square products"]

@@ -1,63 +1,90 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What replaced names cost: operations a second with and without `torch_remote.replace_cuda`, in turns.
-
-    python bench/replace_cuda.py [--calls 20000] [--rounds 7]
+"""What replaced names cost: calls with and without `torch_remote.replace_cuda`, in turns.
 
 The device is the null executor, which computes nothing, so that the client's own time is what is left.
 """
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
+from __future__ import annotations
+
+import sys
+from functools import partial
+from itertools import repeat
+from typing import TYPE_CHECKING
 
 import torch
 import torch_remote
+from measure import Report, Sample, alternate, geometric_mean, make_parser, open_places, take
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CALLS = 20_000
+QUICK_CALLS = 500
+ROUNDS = 11
+QUICK_ROUNDS = 2
+#: Operators are not touched at all; what is above 1 is the machine's noise.
+OPERATIONS_LIMIT = 1.05
+#: Of functions that take a device, which look at it, nanoseconds more a call.
+DEVICES_LIMIT_NS = 1_000
 
 
-def main() -> None:
-    """Prints a row a kind of call: nanoseconds a call without and with, and the median of the rounds' ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    device = torch_remote.null_device()
-    tensor = torch.empty(16, 16, device=device)
-    kinds: dict[str, Callable[[], object]] = {
+def operations(tensor: torch.Tensor) -> dict[str, Callable[[], object]]:
+    return {
         "x + x": lambda: tensor + tensor,
         "x.add_(1)": lambda: tensor.add_(1),
         "x @ x": lambda: tensor @ tensor,
+    }
+
+
+def calls_with_a_device(tensor: torch.Tensor) -> dict[str, Callable[[], object]]:
+    device = tensor.device
+    return {
         "torch.empty(16, device=device)": lambda: torch.empty(16, device=device),
         "x.to(device), already there": lambda: tensor.to(device),
         "x.is_cuda": lambda: tensor.is_cuda,
         "x.device.type": lambda: tensor.device.type,
     }
-    print(f"{'call':34}{'ns without':>12}{'ns with':>12}{'ratio':>8}")
-    for name, call in kinds.items():
-        without, replaced = [], []
-        for _ in range(options.rounds):
-            without.append(_ns_a_call(call, options.calls, device))
-            with torch_remote.replace_cuda(device):
-                replaced.append(_ns_a_call(call, options.calls, device))
-        ratios = [b / a for a, b in zip(without, replaced, strict=True)]
-        print(
-            f"{name:34}{statistics.median(without):12.0f}{statistics.median(replaced):12.0f}"
-            f"{statistics.median(ratios):8.3f}"
-        )
 
 
-def _ns_a_call(call: Callable[[], object], count: int, device: torch.device) -> float:
-    for _ in range(100):
-        call()
-    torch.remote.synchronize(device)
-    start = time.perf_counter_ns()
-    for _ in range(count):
-        call()
-    torch.remote.synchronize(device)
-    return (time.perf_counter_ns() - start) / count
+def main() -> int:
+    options = make_parser(__doc__).parse_args()
+    torch.set_num_threads(1)
+    count = QUICK_CALLS if options.quick else CALLS
+    report = Report("Calls on the null executor, nanoseconds each")
+    with open_places(["null"]) as (place,):
+        tensor = torch.empty(16, 16, device=place.device)
+
+        def side(call: Callable[[], object], _: int) -> Sample:
+            def loop() -> None:
+                for _ in repeat(None, count):
+                    call()
+
+            return take(place, loop)
+
+        def replaced_side(call: Callable[[], object], number: int) -> Sample:
+            with torch_remote.replace_cuda(place.device):
+                return side(call, number)
+
+        def compare(name: str, call: Callable[[], object]) -> tuple[float, float]:
+            """The ratio, and the nanoseconds that are added."""
+            taken = alternate(
+                {"without": partial(side, call), "replaced": partial(replaced_side, call)},
+                QUICK_ROUNDS if options.quick else ROUNDS,
+            )
+            without, replaced = (
+                taken[which].median("wall", per=count * 1e-9) for which in ("without", "replaced")
+            )
+            ratio = taken["replaced"].ratio(taken["without"], "wall")
+            report.add(call=name, without=without, replaced=replaced, ratio=ratio)
+            return ratio, (ratio - 1) * without
+
+        ratios = [compare(name, call)[0] for name, call in operations(tensor).items()]
+        report.limit("operations, mean ratio", geometric_mean(ratios), OPERATIONS_LIMIT)
+        added = [compare(name, call)[1] for name, call in calls_with_a_device(tensor).items()]
+        report.limit("calls with a device, most nanoseconds added", max(added), DEVICES_LIMIT_NS)
+    return report.finish(options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

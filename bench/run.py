@@ -22,9 +22,12 @@ PROGRAMS = (
     "memory",
     "memory_peaks",
     "import_time",
+    "replace_cuda",
     "random_numbers",
     "dry_run",
     "large_model",
+    "step_times",
+    "kernel_times",
     INSTRUCTIONS,
 )
 

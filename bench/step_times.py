@@ -106,11 +106,15 @@ def error(pair: tuple[float, float]) -> float:
     return pair[1] / pair[0] - 1
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", action="append", default=[], help="a program; may be repeated")
+    parser.add_argument("--quick", action="store_true", help="the smallest program alone")
     parser.add_argument("--json", type=Path, help="writes the rows there")
+    parser.add_argument("--check", action="store_true", help="changes nothing: there is no limit")
     arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.only = ["mlp_adam"]
     print("milliseconds a step, measured and modelled")
     print(f"{'program':28}{'GPU':6}" + "".join(f"{title:>27}" for title in FIGURES.values()))
     rows = []
@@ -125,7 +129,8 @@ def main() -> None:
         print(f"{title}: mean error {statistics.mean(errors):.1%}, worst {max(errors):.1%}")
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
