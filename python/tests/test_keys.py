@@ -94,6 +94,14 @@ def test_strangers_disturb_nobody(endpoint: str) -> None:
     torch_remote.machine(device).stop()
 
 
+def test_the_line_of_a_public_file_is_a_key(endpoint: str) -> None:
+    line = _keys.find_or_make_keys("executor").public_file.read_text()
+    assert line == f"{server_key()} # executor\n"
+    device = torch_remote.connect(endpoint, server_key=line)
+    assert torch.ones(3, device=device).sum().item() == 3
+    torch_remote.machine(device).stop()
+
+
 @pytest.mark.parametrize("key", ["", "short", "x" * 40 + "y", "\\" * 40, "ä" * 20])
 def test_what_is_no_key(key: str) -> None:
     with pytest.raises(ValueError, match="is no key"):

@@ -132,8 +132,9 @@ def connect(
 
     Args:
         endpoint: "tcp://host:port" or "ipc://path".
-        server_key: the executor's public key: the connection is encrypted, and both sides know each
-            other. Without it only executors on this machine can be reached.
+        server_key: the executor's public key, or the line of its public file: the connection is
+            encrypted, and both sides know each other. Without it only executors on this machine can
+            be reached.
         key_file: this side's secret key; default: the one that `torch-remote keys` makes. Its
             public key has to be on the executor's list.
         device_index: which of the executor's devices, where it has several.
@@ -159,6 +160,7 @@ def connect(
     secret_key = None
     if server_key is not None:
         server_key = text("server_key", server_key, "the text that `torch-remote keys` printed")
+        server_key = server_key.partition(" #")[0].strip()  # the file says whose it is
         path = find_or_make_keys().secret_file if key_file is None else Path(key_file)
         secret_key = read_secret_key(path)
     elif key_file is not None:

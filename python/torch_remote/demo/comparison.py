@@ -59,3 +59,7 @@ def train(device: torch.device) -> None:
 def compare() -> Comparison:
     """A dry run: seconds, and no memory for the model."""
     return torch_remote.compare(train)
+
+
+if __name__ == "__main__":  # torch-remote emulate -m torch_remote.demo.comparison
+    train(torch.device("cuda"))
