@@ -111,7 +111,8 @@ def wrong_gradient(call: Call, *arguments: Any, **keywords: Any) -> Any:
 
 
 def moved(call: Call, *arguments: Any, **keywords: Any) -> Any:
-    return call(*(one.to("remote:0") for one in arguments), **keywords)
+    there = next(one.device for one in arguments if one.device.type == "remote")
+    return call(*(one.to(there) for one in arguments), **keywords)
 
 
 def unchecked(call: Call, *arguments: Any, **keywords: Any) -> Any:
