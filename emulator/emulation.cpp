@@ -43,9 +43,11 @@ Entry& entry_of(std::vector<Entry>& entries, std::uint32_t number) {
 
 Emulation::Emulation(std::vector<GpuModel> gpus, EmulationOptions options)
     : values_(options.values),
+      read_settings_(std::move(options.settings)),
       memory_(std::move(gpus), std::move(options.memory)),
       clocks_(memory_.gpus(), options.time),
-      device_calls_(memory_.gpus().size()) {}
+      device_calls_(memory_.gpus().size()),
+      divergences_(memory_.gpus().size()) {}
 
 void Emulation::define_operator(std::uint32_t number, std::string_view name,
                                 std::string_view overload) {
@@ -55,19 +57,78 @@ void Emulation::define_operator(std::uint32_t number, std::string_view name,
 }
 
 void Emulation::define_plan(const protocol::PlanDefinition& definition) {
-  const Operator& called = entry_of(operators_, definition.operator_number);
   Plan& plan = entry_of(plans_, definition.plan);
   if (plan.calls > 0) retire(definition.plan);
-  const PlannedOperator planned{
-      .name = called.name, .overload = called.overload, .plan = definition};
   plan = {.operator_number = definition.operator_number,
-          .describes_outputs = definition.describes_outputs,
-          .scripts = memory_.scripts_of(planned)};
-  clocks_.define_plan(planned);
+          .describes_outputs = definition.describes_outputs};
+  entry_of(operators_, definition.operator_number);
+  model(plan, planned(definition), settings_now());
+}
+
+PlannedOperator Emulation::planned(const protocol::PlanDefinition& definition) const {
+  const Operator& called = operators_[definition.operator_number];
+  return {.name = called.name, .overload = called.overload, .plan = definition};
+}
+
+ProgramSettings Emulation::settings_now() const {
+  return read_settings_ ? read_settings_() : ProgramSettings{};
+}
+
+// What calls of the plan cost, and whether they are refused, by these settings.
+void Emulation::model(Plan& plan, const PlannedOperator& planned, const ProgramSettings& settings) {
+  memory_.allow_convolution_tf32(settings.precision.allow_tf32_in_convolutions);
+  plan.scripts = memory_.scripts_of(planned);
+  clocks_.define_plan(planned, settings.precision);
+  std::vector<std::optional<CapabilityRefusal>> refusals;
+  for (const GpuModel& gpu : gpus()) refusals.push_back(capability_refusal(planned, gpu, settings));
+  const bool follows = read_settings_ && follows_settings(planned);
+  const bool is_refused = std::ranges::any_of(refusals, [](const auto& one) { return !!one; });
+  if (!follows && !is_refused) return;
+  if (!plan.watched) {
+    plan.watched = std::make_unique<WatchedPlan>(
+        WatchedPlan{.definition = planned.plan, .follows_settings = follows});
+  }
+  plan.watched->settings = settings;
+  plan.watched->refusals = std::move(refusals);
+}
+
+// Before a call: throws what the first GPU refuses it with.
+void Emulation::watch(const session::ObservedCall& call) {
+  Plan& plan = plans_[call.plan];
+  WatchedPlan& watched = *plan.watched;
+  if (watched.follows_settings) {
+    const ProgramSettings settings = settings_now();
+    if (settings != watched.settings) {
+      retire(call.plan);
+      plan.calls = 0;
+      model(plan, planned(watched.definition), settings);
+    }
+  }
+  note_divergence(plan, call.location);
+  if (const std::optional<CapabilityRefusal>& refusal = watched.refusals.front()) {
+    throw session::OperationError({.kind = refusal->kind,
+                                   .operator_name = operators_[plan.operator_number].full_name(),
+                                   .message = refusal->message},
+                                  call.location);
+  }
+}
+
+void Emulation::note_divergence(const Plan& plan, std::uint32_t location) {
+  const auto& refusals = plan.watched->refusals;
+  for (GpuNumber gpu = 1; gpu < refusals.size(); ++gpu) {
+    if (divergences_[gpu] || refusals[gpu].has_value() == refusals.front().has_value()) continue;
+    const bool is_refused = refusals[gpu].has_value();
+    divergences_[gpu] =
+        Divergence{.operation = operators_[plan.operator_number].full_name(),
+                   .location = location,
+                   .message = (is_refused ? refusals[gpu] : refusals.front())->message,
+                   .is_refused = is_refused};
+  }
 }
 
 void Emulation::call(const session::ObservedCall& call) {
   Plan& plan = plans_[call.plan];
+  if (plan.watched) watch(call);
   if (plan.describes_outputs && values_ != Values::kComputed) refuse_values(plan, call.location);
   with_session_errors([&] {
     memory_.call(plan.scripts, call.outputs,
@@ -259,6 +320,7 @@ std::vector<GpuOutcome> Emulation::outcomes() const {
                        .gpu_busy_us = clocks_.clock(gpu).busy_us(),
                        .operators = operators_of(gpu)};
     if (usage.shortfall != nullptr) outcome.shortfall = *usage.shortfall;
+    outcome.divergence = divergences_[gpu];
     for (const Moment& step : steps_) outcome.step_ends_us.push_back(step.ends_us[gpu]);
     for (const Moment& sample : time_samples_)
       outcome.time_samples_us.push_back(sample.ends_us[gpu]);

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -23,8 +24,11 @@
 #include "emulator/allocator/caching_allocator.h"
 #include "emulator/allocator/models_memory.h"
 #include "emulator/allocator/stream_events.h"
+#include "emulator/capability_rules.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_groups.h"
+#include "emulator/planned_operator.h"
+#include "emulator/program_settings.h"
 #include "emulator/time/clock_group.h"
 
 namespace torch_remote::emulator {
@@ -40,6 +44,16 @@ struct EmulationOptions {
   Values values = Values::kComputed;
   MemoryGroupOptions memory{};
   ClockOptions time{};
+  ReadSettings settings{};  // PyTorch's defaults where it is empty
+};
+
+// The first call that this GPU refuses and the governing one doesn't, or the other way round: the
+// program goes on another way there.
+struct Divergence {
+  std::string operation;
+  std::uint32_t location = 0;
+  std::string message;      // of the one that refuses
+  bool is_refused = false;  // by this GPU
 };
 
 // An operator over the whole run, all its plans together.
@@ -58,6 +72,7 @@ struct GpuOutcome {
   std::uint64_t allocated_bytes_peak = 0;
   std::uint64_t reserved_bytes_peak = 0;
   std::optional<Shortfall> shortfall{};
+  std::optional<Divergence> divergence{};
   std::vector<MemorySeries::Point> memory{};
   // Modelled times so far, in microseconds: the program's, when all that it has called will have
   // been done, and the sum of its kernels' durations.
@@ -84,8 +99,9 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
                        std::string_view overload) override;
   void define_plan(const protocol::PlanDefinition& definition) override;
 
-  // These throw session::OutOfMemory with CUDA's text, and in a dry run session::OperationError for
-  // what needs values. Nothing has changed then.
+  // These throw session::OutOfMemory with CUDA's text, and session::OperationError for what the
+  // first GPU's capability refuses (capability_rules.h) and in a dry run for what needs values.
+  // Nothing has changed then.
   void call(const session::ObservedCall& call) override;
   void allocate(const session::NewStorage& storage, std::uint32_t stream,
                 std::uint32_t location) override;
@@ -130,11 +146,19 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   StreamEvents& stream_events() override { return memory_.governing_events(); }
 
  private:
+  // A plan that is looked at before each call.
+  struct WatchedPlan {
+    protocol::PlanDefinition definition;
+    bool follows_settings = false;
+    ProgramSettings settings{};  // for which times, scripts and refusals hold
+    std::vector<std::optional<CapabilityRefusal>> refusals{};  // by GPU
+  };
   struct Plan {
     std::uint32_t operator_number = 0;
     bool describes_outputs = false;
     std::uint64_t calls = 0;
     PlanScripts scripts{};
+    std::unique_ptr<WatchedPlan> watched{};  // of few
   };
   struct Operator {
     std::string name;
@@ -163,6 +187,11 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   };
   static constexpr std::size_t kTimeSamplesMax = 1024;
 
+  PlannedOperator planned(const protocol::PlanDefinition& definition) const;
+  ProgramSettings settings_now() const;
+  void model(Plan& plan, const PlannedOperator& planned, const ProgramSettings& settings);
+  void watch(const session::ObservedCall& call);
+  void note_divergence(const Plan& plan, std::uint32_t location);
   void refuse_values(const Plan& plan, std::uint32_t location) const;
   void time_device_calls();
   void retire(std::uint32_t plan_number);
@@ -171,6 +200,7 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   std::vector<OperatorUse> operators_of(GpuNumber gpu) const;
 
   Values values_;
+  ReadSettings read_settings_;
   MemoryGroups memory_;
   ClockGroup clocks_;
   std::vector<DeviceCalls> device_calls_;  // by GPU, as far as they were timed
@@ -182,6 +212,7 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   std::uint64_t sample_every_ = 1;
   std::uint64_t next_sample_ = 0;
   ZeroReads zero_reads_;
+  std::vector<std::optional<Divergence>> divergences_;  // by GPU
 };
 
 }  // namespace torch_remote::emulator

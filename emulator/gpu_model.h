@@ -11,8 +11,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace torch_remote {
@@ -75,6 +77,8 @@ struct GpuModel {
   std::string_view modal_price_date;
   // Notes of this row alone; find_note() also knows those that all rows share.
   std::span<const Note> notes;
+  // What a user's own GPU was made from (own_gpu.h); null for a built-in row.
+  const std::map<std::string, std::string>* own_values = nullptr;
 };
 
 // Equal on every GPU of compute capability 7.5 to 10.0 (CUDA C++ Programming Guide, table

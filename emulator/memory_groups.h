@@ -73,6 +73,10 @@ class MemoryGroups {
 
   const std::vector<GpuModel>& gpus() const { return gpus_; }
   PlanScripts scripts_of(const PlannedOperator& planned) const;
+  // For scripts from now on: torch.backends.cudnn.allow_tf32.
+  void allow_convolution_tf32(bool allowed) {
+    options_.libraries.allows_convolution_tf32 = allowed;
+  }
 
   // Both throw OutOfMemory where GPU 0 has to raise it, and then nothing was allocated; only what
   // libraries keep stays with them, as on CUDA.

@@ -63,8 +63,9 @@ std::int64_t choose_attention(const at::Tensor& query, const at::Tensor& key,
   const sdp::sdp_params call{query, key, value, mask, dropout, is_causal, enable_gqa};
   if (allows_fused_kernels() && suits_fused_operator(call))
     return static_cast<std::int64_t>(SDPBackend::overrideable);
-  const bool has_math = at::globalContext().userEnabledMathSDP();
-  return static_cast<std::int64_t>(has_math ? SDPBackend::math : SDPBackend::error);
+  // In the words of CUDA's choice.
+  TORCH_CHECK(at::globalContext().userEnabledMathSDP(), "No available kernel. Aborting execution.");
+  return static_cast<std::int64_t>(SDPBackend::math);
 }
 
 }  // namespace torch_remote::client

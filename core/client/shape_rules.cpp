@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/client/device.h"
 #include "core/client/planned_results.h"
 #include "core/client/rule_functions.h"
 
@@ -294,12 +295,13 @@ bool multilabel_margin_loss(Arguments arguments, ClientPlan& plan) {
   return true;
 }
 
-// _scaled_mm and _scaled_mm_v2 of CPU, which take operands of any layout; those of CUDA don't.
+// _scaled_mm and _scaled_mm_v2 of CPU, which take operands of any layout. Those of CUDA don't, and
+// of an emulated GPU its models say so.
 bool scaled_product(Arguments arguments, std::size_t dtype_index, ClientPlan& plan) {
   const at::Tensor& self = arguments[0].toTensor();
   const at::Tensor& other = arguments[1].toTensor();
-  if (plan.kernels != Kernels::kCpu || self.dim() != 2 || other.dim() != 2 ||
-      self.size(1) != other.size(0))
+  const bool takes_any = plan.kernels == Kernels::kCpu || device_of(self.device()).emulates_gpu();
+  if (!takes_any || self.dim() != 2 || other.dim() != 2 || self.size(1) != other.size(0))
     return false;
   const auto dtype = arguments[dtype_index].toOptional<c10::ScalarType>();
   add_contiguous(plan, {self.size(0), other.size(1)}, dtype.value_or(self.scalar_type()));

@@ -13,11 +13,11 @@ ClockGroup::ClockGroup(std::span<const GpuModel> gpus, const ClockOptions& optio
     clocks_.emplace_back(clock_costs(launch_costs(gpu)), options_.network);
 }
 
-void ClockGroup::define_plan(const PlannedOperator& planned) {
+void ClockGroup::define_plan(const PlannedOperator& planned, const PrecisionSettings& precision) {
   const std::size_t first = planned.plan.plan * clocks_.size();
   if (costs_.size() < first + clocks_.size()) costs_.resize(first + clocks_.size());
   for (std::size_t i = 0; i < clocks_.size(); ++i)
-    costs_[first + i] = operation_cost(operator_time(planned, gpus_[i], options_.precision));
+    costs_[first + i] = operation_cost(operator_time(planned, gpus_[i], precision));
 }
 
 void ClockGroup::allocate() {

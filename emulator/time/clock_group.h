@@ -33,7 +33,9 @@ class ClockGroup {
   explicit ClockGroup(std::span<const GpuModel> gpus, const ClockOptions& options = {});
 
   // What calls of the plan cost each GPU is found here, once: some microseconds a GPU.
-  void define_plan(const PlannedOperator& planned);
+  void define_plan(const PlannedOperator& planned) { define_plan(planned, options_.precision); }
+  // By other settings than the group's.
+  void define_plan(const PlannedOperator& planned, const PrecisionSettings& precision);
   void call(const session::ObservedCall& call) {
     const OperationCost* cost = costs_.data() + call.plan * clocks_.size();
     // Behind the values there is a command's head.

@@ -30,7 +30,7 @@ Generation generation(const GpuModel& gpu) {
 
 // Stacked memory, as against GDDR6: its share of the peak rate is higher.
 bool has_stacked_memory(const GpuModel& gpu) {
-  return gpu.capability_minor == 0 && gpu.capability_major < 12;
+  return gpu.capability_major == 10 || (gpu.capability_minor == 0 && gpu.capability_major < 12);
 }
 
 bool is_tensor_core_unit(MathUnit unit) {

@@ -23,12 +23,24 @@ std::string_view kernel_class_name(KernelClass kernel_class) {
   return kNames[static_cast<std::size_t>(kernel_class)];
 }
 
+namespace {
+
+// What a GPU has no units for, no setting brings about.
+PrecisionSettings within(const PrecisionSettings& settings, const GpuModel& gpu) {
+  return gpu.peak.tf32 ? settings
+                       : PrecisionSettings{.allow_tf32_in_products = false,
+                                           .allow_tf32_in_convolutions = false};
+}
+
+}  // namespace
+
 OperatorTime operator_time(const PlannedOperator& planned, const GpuModel& gpu,
                            const PrecisionSettings& settings, CacheState cache,
                            const Calibration& calibration) {
   OperatorTime time;
+  const PrecisionSettings precision = within(settings, gpu);
   const std::vector<KernelWork> works =
-      operator_work(planned, {.gpu = gpu, .settings = settings, .calibration = calibration});
+      operator_work(planned, {.gpu = gpu, .settings = precision, .calibration = calibration});
   for (const KernelWork& work : works) {
     const double us = kernel_us(work, gpu, cache, calibration);
     const int count = std::max(1, static_cast<int>(work.launches));
@@ -44,8 +56,9 @@ OperatorTime operator_time(const PlannedOperator& planned, const GpuModel& gpu,
 double roofline_us(const PlannedOperator& planned, const GpuModel& gpu,
                    const PrecisionSettings& settings) {
   double total_us = 0;
+  const PrecisionSettings precision = within(settings, gpu);
   const std::vector<KernelWork> works = operator_work(
-      planned, {.gpu = gpu, .settings = settings, .calibration = default_calibration()});
+      planned, {.gpu = gpu, .settings = precision, .calibration = default_calibration()});
   for (const KernelWork& work : works) {
     const std::optional<MathUnit> unit = work.product     ? std::optional(work.product->unit)
                                          : work.attention ? std::optional(work.attention->unit)

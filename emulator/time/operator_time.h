@@ -65,6 +65,8 @@ struct OperatorTime {
 struct PrecisionSettings {
   bool allow_tf32_in_products = false;     // torch.backends.cuda.matmul.allow_tf32
   bool allow_tf32_in_convolutions = true;  // torch.backends.cudnn.allow_tf32
+
+  friend bool operator==(const PrecisionSettings&, const PrecisionSettings&) = default;
 };
 
 // Where an operator's inputs are when it begins. In a program, what a kernel reads was written or

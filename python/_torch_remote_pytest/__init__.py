@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     import torch
 
-_HELP = (
-    "run on a remote device: an emulated GPU such as T4, an executor's tcp://..., or PROVIDER:TYPE"
-)
+_HELP = "run on a remote device: an emulated GPU such as T4 or my_gpu.toml, an executor's tcp://..., or PROVIDER:TYPE"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -217,3 +217,53 @@ def test_no_gpu_at_all_is_refused(gpus):
 def test_unknown_gpus_are_refused():
     with pytest.raises(ValueError, match="H100"):
         torch_remote.compare(train, "T4,H10")
+
+
+def float8_product(device):
+    a = torch.zeros(32, 16, device=device).to(torch.float8_e4m3fn)
+    b = torch.zeros(32, 16, device=device).to(torch.float8_e4m3fn).t()
+    one = torch.ones((), device=device)
+    return torch._scaled_mm(a, b, scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+
+
+def test_a_gpu_that_refuses_an_operator_says_so_in_its_row():
+    comparison = torch_remote.compare(float8_product, "H100,T4,L4")
+    assert [row.fits for row in comparison.rows] == [True, False, True]
+    assert [bool(row.own_run) for row in comparison.rows] == [False, True, False]
+    row = comparison.row("T4")
+    assert row.own_run == "for it refuses aten::_scaled_mm"
+    assert row.error.startswith("RuntimeError: torch._scaled_mm is only supported on CUDA devices")
+    assert "* run by itself, for it refuses aten::_scaled_mm: T4" in str(comparison)
+
+
+def test_gpus_that_have_what_the_first_refuses_are_run_by_themselves():
+    comparison = torch_remote.compare(float8_product, "T4,A100,H100")
+    assert [row.fits for row in comparison.rows] == [False, False, True]
+    assert [bool(row.own_run) for row in comparison.rows] == [False, False, True]
+    assert comparison.row("T4").error == comparison.row("A100-40GB").error
+    assert comparison.row("H100").own_run == "for T4 refuses aten::_scaled_mm"
+    assert any(use.name == "aten::_scaled_mm" for use in comparison.row("H100").operators)
+
+
+def test_a_program_that_knows_another_way_is_run_by_itself():
+    def program(device):
+        try:
+            float8_product(device)
+        except RuntimeError:
+            torch.zeros(512, 512, device=device) @ torch.zeros(512, 512, device=device)
+
+    comparison = torch_remote.compare(program, "H100,T4")
+    assert all(row.fits for row in comparison.rows)
+    assert comparison.row("T4").own_run
+    names = [{use.name for use in row.operators} for row in comparison.rows]
+    assert "aten::_scaled_mm" in names[0] - names[1]
+    assert "aten::mm" in names[1] - names[0]
+
+
+def test_what_every_gpu_refuses_raises():
+    def program(device):
+        eight = torch.zeros(8, 8, dtype=torch.int8, device=device)
+        torch._int_mm(eight, eight)
+
+    with pytest.raises(RuntimeError, match="needs to be greater than 16, but got 8"):
+        torch_remote.compare(program, "T4,H100")

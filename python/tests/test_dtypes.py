@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Dtypes: views of bits, complex numbers and their lazy conjugates, small floats, unsigned integers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch_remote
 from comparing import Counting, assert_like_cpu, assert_same, bits
 from torch import Tensor
 
@@ -244,11 +245,25 @@ def test_there_and_back(device: torch.device, dtype: torch.dtype) -> None:
     assert counting.operations == 0  # bytes alone
 
 
+@pytest.fixture(params=["emulator", "tcp"])
+def hopper(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """A GPU that has float8."""
+    if request.param == "emulator":
+        device = torch_remote.emulate("H100", num_threads=1)
+        yield device
+        torch_remote.machine(device).stop()
+        return
+    with torch_remote.LocalExecutor(emulate="H100") as executor:
+        device = torch_remote.connect(executor.endpoint, num_threads=1)
+        yield device
+        torch_remote.machine(device).stop()
+
+
 @pytest.mark.parametrize(
     "pair", [(torch.float8_e4m3fn,) * 2, (torch.float8_e5m2, torch.float8_e4m3fn)]
 )
 def test_scaled_products_of_small_floats(
-    device: torch.device, pair: tuple[torch.dtype, torch.dtype]
+    hopper: torch.device, pair: tuple[torch.dtype, torch.dtype]
 ) -> None:
     def program(where: torch.device) -> Any:
         x = torch.linspace(-2, 2, 16 * 32).reshape(16, 32).to(where, pair[0])
@@ -259,7 +274,7 @@ def test_scaled_products_of_small_floats(
             for dtype in (torch.float32, torch.bfloat16)
         ]
 
-    assert_like_cpu(device, program)
+    assert_like_cpu(hopper, program)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

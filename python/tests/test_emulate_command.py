@@ -122,3 +122,28 @@ def test_mistakes_are_named(words, message):
     done = emulate(*words, check=False)
     assert done.returncode == 2
     assert message in done.stderr
+
+
+FLOAT8 = """
+import torch
+
+a, b = (torch.zeros(32, 16, device="cuda").to(torch.float8_e4m3fn) for _ in range(2))
+one = torch.ones((), device="cuda")
+torch._scaled_mm(a, b.t(), scale_a=one, scale_b=one, out_dtype=torch.bfloat16)
+"""
+
+
+def test_gpus_differ_in_what_they_refuse(script):
+    done = emulate("--json", "--gpu", "T4,H100", script(FLOAT8), check=False)
+    first, second = json.loads(done.stdout)["rows"]
+    assert done.returncode == 1  # as of the program on the first GPU, whose traceback is printed
+    assert "RuntimeError: torch._scaled_mm is only supported on CUDA devices" in done.stderr
+    assert first["error"].startswith("RuntimeError: torch._scaled_mm is only supported")
+    assert not first["fits"]
+    assert second["fits"]
+    assert second["own_run"] == "for T4 refuses aten::_scaled_mm"
+    done = emulate("--json", "--gpu", "H100,T4", script(FLOAT8))
+    first, second = json.loads(done.stdout)["rows"]
+    assert first["fits"]
+    assert second["error"].startswith("RuntimeError: torch._scaled_mm is only supported")
+    assert second["own_run"] == "for it refuses aten::_scaled_mm"

@@ -23,8 +23,33 @@ class FaultPlan:
 def fault_counts(index: int) -> dict[str, Any]:
     """operations, allocations, and happened: the places in the list of those that did."""
 
+class GpuModel:
+    """A GPU's values, built in or a user's own; never changes."""
+
+    @property
+    def type(self) -> str: ...
+    @property
+    def own_values(self) -> dict[str, str]:
+        """What a user's own was made from; empty for a built-in one."""
+
+    def properties(self) -> dict[str, Any]:
+        """The fields of torch_remote.GpuProperties."""
+
+def gpu_types() -> list[str]: ...
+def gpu_model(name: str) -> GpuModel:
+    """A built-in one. Raises ValueError with the nearest name."""
+
+def own_gpu_model(values: dict[str, str]) -> GpuModel:
+    """Raises ValueError, whose value_name says which value can't be right."""
+
+def gpu_value_rules() -> list[tuple[str, str, str]]:
+    """Of a user's own GPU: name, kind ("text", "capability", "whole", "bytes", "number", "peak"), what it has to be."""
+
+def emulated_gpu(index: int) -> GpuModel | None:
+    """The one that governs what the program sees."""
+
 def emulate(
-    gpu_types: list[str],
+    gpus: list[GpuModel],
     num_threads: int,
     seed: int,
     values: str,
@@ -33,7 +58,7 @@ def emulate(
     bandwidth_mbit_per_s: float = 0.0,
     faults: FaultPlan | None = None,
 ) -> int:
-    """The first type governs. values: "computed", or in a dry run "raise" or "zero", at a read."""
+    """The first GPU governs. values: "computed", or in a dry run "raise" or "zero", at a read."""
 
 def emulation(index: int) -> dict[str, Any]:
     """What the models of a device say; torch_remote._emulation gives it types."""
@@ -214,5 +239,3 @@ def show_as_cuda(indices: list[int]) -> None:
 def show_as_remote() -> None: ...
 def is_remote(device: object) -> bool: ...
 def remote_index(device: torch.device) -> int | None: ...
-def gpu_types() -> list[str]: ...
-def gpu_properties(gpu_type: str) -> dict[str, int | str]: ...

@@ -14,7 +14,7 @@ import torch
 
 from torch_remote._arguments import choice, seconds, text, thread_count, whole_number
 from torch_remote._emulation.questions import watched
-from torch_remote._gpus import GpuProperties, gpu_properties
+from torch_remote._gpus import GpuProperties, find_gpu, properties_of
 from torch_remote._keys import find_or_make_keys, read_secret_key
 from torch_remote._loading import ensure_loaded
 from torch_remote._machines import groups
@@ -48,7 +48,7 @@ class Statistics:
 
 
 def emulate(
-    gpu_type: str,
+    gpu_type: str | os.PathLike[str],
     *,
     gpu_count: int = 1,
     num_threads: int | None = None,
@@ -61,7 +61,8 @@ def emulate(
     """An emulated GPU in this process; the first, where there are several.
 
     Args:
-        gpu_type: one of :data:`torch_remote.GPU_TYPES`.
+        gpu_type: one of :data:`torch_remote.GPU_TYPES`, or the path of a file that describes a GPU of
+            your own, such as "my_gpu.toml" (docs/EMULATOR.md).
         gpu_count: how many: torch_remote.machine(device).devices has all of them.
         num_threads: threads within one operation; default: this thread's torch.get_num_threads().
             It changes the last bits of some results, as it does on CPU.
@@ -79,12 +80,14 @@ def emulate(
         faults: what is to go wrong, and when (:mod:`torch_remote.faults`), for tests of recovery.
 
     Raises:
-        ValueError: unknown GPU type; the message names the nearest. Another word for oom or on_read. Or more GPUs than there can
-            be devices, or more threads than this machine should have.
+        ValueError: unknown GPU type; the message names the nearest. Something in the file can't be right; the message names
+            its line. Another word for oom or on_read. Or more GPUs than there can be devices, or more threads than this
+            machine should have.
+        FileNotFoundError: there is no such file.
         RuntimeError: so many devices are in use that there is no place for these.
     """
     extension = ensure_loaded()
-    gpu_type = text("gpu_type", gpu_type, "H100")
+    gpu = find_gpu(gpu_type)
     if _emulate_gives is not None and gpu_count == 1:
         return _emulate_gives
     threads = thread_count(torch.get_num_threads() if num_threads is None else num_threads)
@@ -108,7 +111,7 @@ def emulate(
         with all_or_none() as made:
             for _ in range(count):
                 made.append(
-                    adopt(extension.emulate([gpu_type], threads, torch.initial_seed(), *models))
+                    adopt(extension.emulate([gpu.model], threads, torch.initial_seed(), *models))
                 )
             groups.join(made)
     except ConnectionError as error:
@@ -200,9 +203,11 @@ def device_index(device: torch.device | str | int | None) -> int:
 
 def device_properties(device: torch.device | str | int | None = None) -> GpuProperties:
     """The properties of a device, as torch.cuda.get_device_properties gives them."""
-    description: dict[str, str] = ensure_loaded().description(device_index(device))
-    if "emulates" in description:
-        return watched(gpu_properties(description["emulates"]))
+    index = device_index(device)
+    model = ensure_loaded().emulated_gpu(index)
+    if model is not None:
+        return watched(properties_of(model))
+    description: dict[str, str] = ensure_loaded().description(index)
     if "gpu_name" in description:
         return _real_properties(description)
     return GpuProperties(name=description.get("device", "remote"))

@@ -12,6 +12,7 @@ from types import TracebackType
 from _torch_remote_executor import PROGRAM, environment, missing
 
 from torch_remote._arguments import whole_number
+from torch_remote._own_gpu import emulating
 
 
 class LocalExecutor:
@@ -27,13 +28,14 @@ class LocalExecutor:
 
     Args:
         device: what computes: "cpu", or "null" for nothing at all.
-        emulate: a GPU type that the executor emulates.
+        emulate: a GPU type that the executor emulates, or the path of a file that describes one.
         device_count: devices to choose from, by connect's device_index.
         libraries: files with operators beside PyTorch's own, as torch.ops.load_library takes them.
         arguments: further arguments of torch-remote-executor.
 
     Raises:
         RuntimeError: the program ended instead of serving; the message is its own.
+        ValueError: something in a GPU's file can't be right.
         FileNotFoundError: there is no program; the message says what to do.
     """
 
@@ -41,7 +43,7 @@ class LocalExecutor:
         self,
         *,
         device: str = "cpu",
-        emulate: str | None = None,
+        emulate: str | os.PathLike[str] | None = None,
         device_count: int = 1,
         libraries: Sequence[str | os.PathLike[str]] = (),
         arguments: tuple[str, ...] = (),
@@ -58,7 +60,7 @@ class LocalExecutor:
         if device_count != 1:
             command += ["--device-count", str(whole_number("device_count", device_count, 1, 128))]
         if emulate is not None:
-            command += ["--emulate", emulate]
+            command += emulating(emulate)
         for library in libraries:
             command += ["--load-library", os.fspath(library)]
         if not PROGRAM.exists():

@@ -41,12 +41,14 @@
 #include "emulator/dry_channel.h"
 #include "emulator/emulation.h"
 #include "emulator/gpu_model.h"
+#include "emulator/own_gpu.h"
 #include "emulator/random/cuda_random.h"
 #include "emulator/time/network_model.h"
 #include "emulator/time/operator_recorder.h"
 #include "python/torch_remote/device_names.h"
 #include "python/torch_remote/emulated_devices.h"
 #include "python/torch_remote/fault_bindings.h"
+#include "python/torch_remote/gpu_bindings.h"
 #include "python/torch_remote/interpreter.h"
 #include "python/torch_remote/memory_bindings.h"
 #include "python/torch_remote/profile_bindings.h"
@@ -120,21 +122,19 @@ std::unique_ptr<client::Device> make_in_process(
   return make_device(index, std::move(session), std::move(executor), std::move(emulation));
 }
 
-executor::ExecutorFactory emulator_factory(const std::string& gpu_type) {
+executor::ExecutorFactory emulator_factory(const GpuModel& model) {
   executor::LibtorchOptions options;
-  const GpuModel& model = gpu_model(gpu_type);
-  options.description = {{"emulates", std::string(model.type)}};
+  options.description = gpu_description(model);
   options.random_source = emulator::cuda_random_source(model);
   options.runs_every_operator = true;  // whoever asks for one could call it here as well
   return executor::libtorch_executor_factory(std::move(options));
 }
 
-// The first type governs. values is "computed", or in a dry run what becomes of a read: "raise" or
+// The first GPU governs. values is "computed", or in a dry run what becomes of a read: "raise" or
 // "zero".
-int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_count,
-            std::uint64_t seed, const std::string& values, bool records_out_of_memory,
-            double round_trip_ms, double bandwidth_mbit_per_s,
-            const std::shared_ptr<emulator::FaultPlan>& faults) {
+int emulate(const std::vector<GpuModel>& gpus, std::uint32_t thread_count, std::uint64_t seed,
+            const std::string& values, bool records_out_of_memory, double round_trip_ms,
+            double bandwidth_mbit_per_s, const std::shared_ptr<emulator::FaultPlan>& faults) {
   const emulator::NetworkOptions network{.round_trip_ms = round_trip_ms,
                                          .bandwidth_mbit_per_s = bandwidth_mbit_per_s};
   network.check();
@@ -142,8 +142,8 @@ int emulate(const std::vector<std::string>& gpu_types, std::uint32_t thread_coun
   const emulator::Values which = values == "computed" ? emulator::Values::kComputed
                                  : values == "zero"   ? emulator::Values::kZerosAtRead
                                                       : emulator::Values::kRaiseAtRead;
-  auto emulation = make_emulation(gpu_types, which, records_out_of_memory, index.value(), network);
-  const std::string& governing = gpu_types.front();
+  auto emulation = make_emulation(gpus, which, records_out_of_memory, index.value(), network);
+  const GpuModel& governing = gpus.front();
   if (which == emulator::Values::kComputed) {
     auto device = make_in_process(index.value(), emulator_factory(governing), thread_count,
                                   std::move(emulation), faults);
@@ -166,9 +166,9 @@ int null_device(std::uint64_t seed) {
 // GPU's models.
 std::pair<int, std::shared_ptr<emulator::OperatorRecorder>> recording_device(std::uint64_t seed) {
   const client::ReservedIndex index;
-  auto session =
-      make_session(index.value(), emulator::make_dry_channel(dry_run_description("H100")),
-                   random_session_id(), 0);
+  auto session = make_session(index.value(),
+                              emulator::make_dry_channel(dry_run_description(gpu_model("H100"))),
+                              random_session_id(), 0);
   auto device = make_device(index.value(), std::move(session), nullptr);
   auto recorder = std::make_shared<emulator::OperatorRecorder>();
   device->session().set_observer(recorder);
@@ -179,7 +179,7 @@ std::pair<int, std::shared_ptr<emulator::OperatorRecorder>> recording_device(std
 std::unique_ptr<executor::RunningServer> serve(const std::string& endpoint,
                                                const std::optional<std::string>& gpu_type) {
   return std::make_unique<executor::RunningServer>(
-      gpu_type ? emulator_factory(*gpu_type) : executor::null_executor_factory(),
+      gpu_type ? emulator_factory(gpu_model(*gpu_type)) : executor::null_executor_factory(),
       executor::ServerOptions{}, endpoint);
 }
 
@@ -343,32 +343,6 @@ void manual_seed(int index, std::uint64_t seed) {
   client::seed_new_device(index, seed);
 }
 
-py::dict gpu_properties(const std::string& gpu_type) {
-  const GpuModel& model = gpu_model(gpu_type);
-  py::dict row;
-  row["type"] = model.type;
-  row["name"] = model.name;
-  row["major"] = model.capability_major;
-  row["minor"] = model.capability_minor;
-  row["total_memory"] = model.total_memory_bytes;
-  row["multi_processor_count"] = model.multiprocessor_count;
-  row["max_threads_per_multi_processor"] = model.max_threads_per_multiprocessor;
-  row["max_threads_per_block"] = kMaxThreadsPerBlock;
-  row["warp_size"] = model.warp_size;
-  row["regs_per_multiprocessor"] = kRegistersPerMultiprocessor;
-  row["shared_memory_per_block"] = kSharedMemoryPerBlockBytes;
-  row["shared_memory_per_block_optin"] = shared_memory_per_block_optin_bytes(model);
-  row["shared_memory_per_multiprocessor"] = model.shared_memory_per_multiprocessor_bytes;
-  row["L2_cache_size"] = model.l2_cache_bytes;
-  return row;
-}
-
-std::vector<std::string> gpu_types() {
-  std::vector<std::string> types;
-  for (const GpuModel& model : gpu_models()) types.emplace_back(model.type);
-  return types;
-}
-
 // The built-in exceptions that a user expects of a bad name or a missing executor.
 void translate(std::exception_ptr error) {
   try {
@@ -389,9 +363,10 @@ PYBIND11_MODULE(_C, module) {
   module.attr("__version__") = TORCH_REMOTE_VERSION;
   module.attr("torch_version") = TORCH_VERSION;
   module.attr("DEVICE_COUNT_MAX") = client::kDeviceCountMax;
-  define_faults(module);  // before what takes them
+  add_gpu_bindings(module);  // before what takes them
+  define_faults(module);     // before what takes them
   module.attr("DEVICE_TYPE") = static_cast<int>(c10::DeviceType::PrivateUse1);
-  module.def("emulate", &emulate, py::arg("gpu_types"), py::arg("num_threads"), py::arg("seed"),
+  module.def("emulate", &emulate, py::arg("gpus"), py::arg("num_threads"), py::arg("seed"),
              py::arg("values"), py::arg("records_out_of_memory"), py::arg("round_trip_ms") = 0.0,
              py::arg("bandwidth_mbit_per_s") = 0.0, py::arg("faults") = nullptr);
   define_emulation(module);
@@ -470,8 +445,6 @@ PYBIND11_MODULE(_C, module) {
   module.def("show_as_remote", &show_as_remote);
   module.def("is_remote", &is_remote, py::arg("device"));
   module.def("remote_index", &remote_index, py::arg("device"));
-  module.def("gpu_types", &gpu_types);
-  module.def("gpu_properties", &gpu_properties, py::arg("gpu_type"));
 }
 
 }  // namespace torch_remote::python

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "python/torch_remote/emulated_devices.h"
 
+#include <ATen/Context.h>
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -19,6 +20,7 @@
 #include "emulator/allocator/allocator_version.h"
 #include "emulator/faults/fault_observer.h"
 #include "emulator/gpu_model.h"
+#include "emulator/own_gpu.h"
 #include "emulator/workspace/library_settings.h"
 
 namespace py = pybind11;
@@ -45,6 +47,17 @@ emulator::AllocatorSettings allocator_settings() {
   return emulator::parse_allocator_settings("", version);
 }
 
+// PyTorch's settings of the process, as CUDA's kernels would read them at the call.
+emulator::ProgramSettings program_settings() {
+  const at::Context& context = at::globalContext();
+  return {.precision = {.allow_tf32_in_products = context.allowTF32CuBLAS(),
+                        .allow_tf32_in_convolutions = context.allowTF32CuDNN(at::Float32Op::CONV)},
+          .attention = {.flash = context.userEnabledFlashSDP(),
+                        .efficient = context.userEnabledMemEfficientSDP(),
+                        .cudnn = context.userEnabledCuDNNSDP(),
+                        .math = context.userEnabledMathSDP()}};
+}
+
 // Faults may stand in front of the models.
 std::shared_ptr<session::SessionObserver> observer_of(int index) {
   return emulator::without_faults(client::device_at(index).session().observer());
@@ -56,6 +69,10 @@ std::shared_ptr<Emulation> emulation_of(int index) {
     throw std::invalid_argument("remote:" + std::to_string(index) + " emulates no GPU");
   }
   return emulation;
+}
+
+bool is_emulated(int index) {
+  return !client::is_pending(index) && std::dynamic_pointer_cast<Emulation>(observer_of(index));
 }
 
 // Calls a function of the emulation while the session's lock is held.
@@ -78,6 +95,15 @@ py::dict shortfall_of(const emulator::Shortfall& shortfall) {
   return row;
 }
 
+py::dict divergence_of(const emulator::Divergence& divergence) {
+  py::dict row;
+  row["operation"] = divergence.operation;
+  row["line"] = client::describe_source_location(divergence.location);
+  row["message"] = divergence.message;
+  row["is_refused"] = divergence.is_refused;
+  return row;
+}
+
 py::dict row_of(const emulator::GpuOutcome& outcome) {
   py::dict row;
   row["type"] = std::string(outcome.type);
@@ -86,6 +112,8 @@ py::dict row_of(const emulator::GpuOutcome& outcome) {
   row["allocated_bytes_peak"] = outcome.allocated_bytes_peak;
   row["reserved_bytes_peak"] = outcome.reserved_bytes_peak;
   row["shortfall"] = outcome.shortfall ? py::object(shortfall_of(*outcome.shortfall)) : py::none();
+  row["divergence"] =
+      outcome.divergence ? py::object(divergence_of(*outcome.divergence)) : py::none();
   py::list memory;
   for (const auto& point : outcome.memory) {
     memory.append(
@@ -138,19 +166,16 @@ py::dict emulation(int index) {
 
 }  // namespace
 
-std::map<std::string, std::string> dry_run_description(const std::string& gpu_type) {
-  // Results have the dtypes that CUDA's kernels give them.
-  return {{"device", "dry run"},
-          {"kernels", "cuda"},
-          {"emulates", std::string(gpu_model(gpu_type).type)}};
+std::map<std::string, std::string> dry_run_description(const GpuModel& gpu) {
+  std::map<std::string, std::string> description = gpu_description(gpu);
+  description["device"] = "dry run";
+  description["kernels"] = "cuda";  // results have the dtypes that CUDA's kernels give them
+  return description;
 }
 
-std::shared_ptr<Emulation> make_emulation(const std::vector<std::string>& gpu_types,
-                                          emulator::Values values, bool records_out_of_memory,
-                                          int device_index,
+std::shared_ptr<Emulation> make_emulation(std::vector<GpuModel> gpus, emulator::Values values,
+                                          bool records_out_of_memory, int device_index,
                                           const emulator::NetworkOptions& network) {
-  std::vector<GpuModel> gpus;
-  for (const std::string& type : gpu_types) gpus.push_back(gpu_model(type));
   using emulator::OutOfMemoryPolicy;
   return std::make_shared<Emulation>(
       std::move(gpus),
@@ -161,15 +186,15 @@ std::shared_ptr<Emulation> make_emulation(const std::vector<std::string>& gpu_ty
                      .out_of_memory = records_out_of_memory ? OutOfMemoryPolicy::kRecord
                                                             : OutOfMemoryPolicy::kRaise,
                      .device_index = device_index},
-          .time = {.network = network}});
+          .time = {.network = network},
+          .settings = &program_settings});
 }
 
 void attach_emulation(client::Device& device, std::shared_ptr<Emulation> emulation) {
   if (!emulation) {
-    const auto& description = device.session().welcome().description;
-    const auto emulates = description.find("emulates");
-    if (emulates == description.end() || find_gpu_model(emulates->second) == nullptr) return;
-    emulation = make_emulation({emulates->second}, emulator::Values::kComputed,
+    const GpuModel* gpu = described_gpu_model(device.session().welcome().description);
+    if (gpu == nullptr) return;
+    emulation = make_emulation({*gpu}, emulator::Values::kComputed,
                                /*records_out_of_memory=*/false, device.index());
   }
   device.set_memory_size_bytes(emulation->gpus().front().total_memory_bytes);
@@ -184,11 +209,12 @@ void define_emulation(py::module_& module) {
   module.def(
       "clear_steps", [](int index) { at_rest(index, [](Emulation& one) { one.clear_steps(); }); },
       py::arg("index"));
+  module.def("is_emulated", &is_emulated, py::arg("index"));
   module.def(
-      "is_emulated",
-      [](int index) {
-        return !client::is_pending(index) &&
-               std::dynamic_pointer_cast<Emulation>(observer_of(index));
+      "emulated_gpu",
+      [](int index) -> std::optional<GpuModel> {
+        if (!is_emulated(index)) return std::nullopt;
+        return emulation_of(index)->gpus().front();
       },
       py::arg("index"));
 }

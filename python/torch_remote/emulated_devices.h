@@ -4,6 +4,7 @@
 // Puts the models of GPUs in front of a device, and tells Python what they say.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <pybind11/pybind11.h>
 #include <string>
@@ -11,16 +12,17 @@
 
 #include "core/client/device.h"
 #include "emulator/emulation.h"
+#include "emulator/gpu_model.h"
 #include "emulator/time/network_model.h"
 
 namespace torch_remote::python {
 
 // What a dry run's executor says of itself.
-std::map<std::string, std::string> dry_run_description(const std::string& gpu_type);
+std::map<std::string, std::string> dry_run_description(const GpuModel& gpu);
 
-// The models of GPUs as built in, the first of which governs. Their settings are those of the
-// environment. Throws std::invalid_argument for an unknown type and for malformed settings.
-std::shared_ptr<emulator::Emulation> make_emulation(const std::vector<std::string>& gpu_types,
+// The models of GPUs, the first of which governs. Their settings are those of the environment.
+// Throws std::invalid_argument for malformed settings.
+std::shared_ptr<emulator::Emulation> make_emulation(std::vector<GpuModel> gpus,
                                                     emulator::Values values,
                                                     bool records_out_of_memory, int device_index,
                                                     const emulator::NetworkOptions& network = {});

@@ -45,7 +45,9 @@ __all__ = [
     "init",
     "initial_seed",
     "is_available",
+    "is_bf16_supported",
     "is_initialized",
+    "is_tf32_supported",
     "manual_seed",
     "manual_seed_all",
     "memory",
@@ -171,6 +173,19 @@ def get_device_capability(device: _DeviceArgument = None) -> tuple[int, int]:
     """Major and minor compute capability; (0, 0) where the executor has no GPU."""
     properties = device_properties(device)
     return properties.major, properties.minor
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Whether the current device computes in bfloat16, as torch.cuda.is_bf16_supported says it.
+
+    Below compute capability 8.0 float32 units do; that counts where including_emulation is true.
+    """
+    return including_emulation or get_device_capability()[0] >= 8
+
+
+def is_tf32_supported() -> bool:
+    """Whether the current device has tensor cores for float32, from compute capability 8.0 on."""
+    return get_device_capability()[0] >= 8
 
 
 def get_amp_supported_dtype() -> list[torch.dtype]:

@@ -22,6 +22,8 @@ machine alone.
   --device-count N        how many such devices clients may choose from (default: 1); with cuda
                           there are as many as there are GPUs
   --emulate GPU           tells clients that this is a GPU of that type, for example T4 or A100-80GB
+  --gpu-value NAME=VALUE  a value of a GPU of your own, which is emulated; may be given several times.
+                          `torch-remote executor --emulate my_gpu.toml` gives those of a file
   --threads N             threads of an operation, for clients that ask for no number
   --load-library FILE     loads a library of operators that clients may use beside PyTorch's own, as
                           torch.ops.load_library does; may be given several times
@@ -96,6 +98,13 @@ constexpr Option kOptions[] = {
      }},
     {"--emulate", true,
      [](CommandLine& line, std::string_view value) { line.emulated = &gpu_model(value); }},
+    {"--gpu-value", true,
+     [](CommandLine& line, std::string_view value) {
+       const std::size_t equals = value.find('=');
+       if (equals == std::string_view::npos)
+         throw UsageError("--gpu-value takes NAME=VALUE, not \"" + std::string(value) + "\"");
+       line.own_gpu[std::string(value.substr(0, equals))] = value.substr(equals + 1);
+     }},
     {"--threads", true,
      [](CommandLine& line, std::string_view value) {
        line.thread_count = static_cast<std::uint32_t>(parse_number("--threads", value, 4096));
@@ -163,6 +172,11 @@ CommandLine parse_command_line(std::span<char* const> arguments) {
     } else {
       throw UsageError(std::string(option.name) + " needs a value");
     }
+  }
+  if (!line.own_gpu.empty()) {
+    if (line.emulated != nullptr)
+      throw UsageError("--emulate and --gpu-value don't go together; say like=TYPE by --gpu-value");
+    line.emulated = &own_gpu_model(line.own_gpu);
   }
   return line;
 }

@@ -14,6 +14,7 @@
 #include "core/executor/server.h"
 #include "core/protocol/wire.h"
 #include "emulator/gpu_model.h"
+#include "emulator/own_gpu.h"
 
 namespace torch_remote::executor {
 
@@ -26,6 +27,7 @@ struct CommandLine {
   std::string device = "cpu";
   std::optional<std::uint32_t> device_count;
   const GpuModel* emulated = nullptr;
+  GpuValues own_gpu;  // of a user's own, which is then the emulated one
   std::uint32_t thread_count = 0;
   std::uint64_t storage_size_bytes_max = protocol::kStorageSizeBytesMax;
   std::vector<std::string> libraries;  // of operators, in the order in which they are loaded
@@ -40,7 +42,8 @@ struct CommandLine {
 extern const char* const kHelp;
 
 // The arguments without the program's name; options are "--name value" or "--name=value". Throws
-// UsageError saying what is wrong, std::invalid_argument for a GPU type that there is none of.
+// UsageError saying what is wrong, std::invalid_argument for a GPU type that there is none of, or
+// values of one that can't be right.
 CommandLine parse_command_line(std::span<char* const> arguments);
 
 }  // namespace torch_remote::executor

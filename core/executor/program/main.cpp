@@ -28,6 +28,7 @@
 #include "core/executor/server.h"
 #include "core/transport/endpoint.h"
 #include "emulator/gpu_model.h"
+#include "emulator/own_gpu.h"
 #include "emulator/random/cuda_random.h"
 
 #ifndef TORCH_REMOTE_VERSION
@@ -83,7 +84,7 @@ ExecutorFactory make_factory(const CommandLine& line) {
   options.thread_count = line.thread_count;
   options.storage_size_bytes_max = line.storage_size_bytes_max;
   if (line.emulated != nullptr) {
-    options.description["emulates"] = line.emulated->type;
+    options.description.merge(gpu_description(*line.emulated));
     options.random_source = emulator::cuda_random_source(*line.emulated);
   }
   for (const std::string& library : line.libraries)

@@ -203,10 +203,10 @@ def _own_functions(count: int) -> dict[str, Any]:
         "initial_seed": remote.initial_seed,
         "ipc_collect": lambda: None,
         "is_available": lambda: True,
-        "is_bf16_supported": _is_bf16_supported,
+        "is_bf16_supported": remote.is_bf16_supported,
         "is_current_stream_capturing": lambda: False,
         "is_initialized": lambda: True,
-        "is_tf32_supported": lambda: remote.get_device_capability()[0] >= 8,
+        "is_tf32_supported": remote.is_tf32_supported,
         "max_memory_cached": lambda device=None: torch.cuda.max_memory_reserved(device),
         "memory_cached": lambda device=None: torch.cuda.memory_reserved(device),
         "reset_max_memory_allocated": lambda device=None: torch.cuda.reset_peak_memory_stats(
@@ -244,11 +244,6 @@ def _set_device(device: Any) -> None:
 def _device_memory_used(device: Any = None) -> int:
     free, total = remote.mem_get_info(_checked(device))
     return total - free
-
-
-def _is_bf16_supported(including_emulation: bool = True) -> bool:
-    """As PyTorch says it: computed by other units where the GPU has none."""
-    return including_emulation or remote.get_device_capability()[0] >= 8
 
 
 def _set_rng_state_all(new_states: Sequence[torch.Tensor]) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch_remote._emulation.compare import Watch
     from torch_remote._emulation.result import GpuRun
+    from torch_remote._gpus import Gpu
 
 _USAGE = "torch-remote emulate [options] (SCRIPT | -m MODULE) [arguments]"
 
@@ -36,23 +37,24 @@ def emulate(words: Sequence[str]) -> int:
     if not is_module and not Path(program).is_file():
         parser.error(f"there is no file {program}")
     # Not before the words were understood: this takes seconds.
-    from torch_remote._emulation.device import chosen_types, make_device
+    from torch_remote._emulation.device import chosen_gpus, make_device
 
     try:
         if options.html:
             from torch_remote._emulation.page import check_can_draw
 
             check_can_draw()
+        gpus = chosen_gpus(options.gpu)
         device = make_device(
-            chosen_types(options.gpu),
+            gpus,
             dry_run=not options.values,
             oom="record",
             on_read="raise" if options.strict else "zero",
         )
-    except (ValueError, ImportError, RuntimeError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"torch-remote emulate: {error}", file=sys.stderr)
         return 2
-    invocation = _Invocation(options, program, arguments, is_module)
+    invocation = _Invocation(options, gpus, program, arguments, is_module)
     return invocation.run(device)
 
 
@@ -60,9 +62,15 @@ class _Invocation:
     """One call of the command."""
 
     def __init__(
-        self, options: argparse.Namespace, program: str, arguments: Sequence[str], is_module: bool
+        self,
+        options: argparse.Namespace,
+        gpus: Sequence[Gpu],
+        program: str,
+        arguments: Sequence[str],
+        is_module: bool,
     ) -> None:
         self._options = options
+        self._gpus = gpus
         self._program = program
         self._arguments = arguments
         self._is_module = is_module
@@ -80,16 +88,19 @@ class _Invocation:
                 self._program,
                 self._arguments,
                 is_module=self._is_module,
-                at_end=lambda: self._tell(watch, report),
+                at_end=lambda raised: self._tell(watch, report, raised),
             )
 
-    def _tell(self, watch: Watch, report: TextIO) -> None:
-        from torch_remote._emulation.compare import with_own_runs
+    def _tell(self, watch: Watch, report: TextIO, raised: BaseException | None) -> None:
+        from torch_remote._emulation.compare import with_error, with_own_runs
 
         sys.stdout.flush()
-        comparison = watch.result(self._options.batch_size)
+        comparison = with_error(watch.result(self._options.batch_size), raised)
         comparison = with_own_runs(
-            comparison, watch.asked, lambda gpu: self._run_alone(gpu, comparison.row(gpu))
+            comparison,
+            self._gpus,
+            watch.asked,
+            lambda gpu: self._run_alone(gpu, comparison.row(gpu.type)),
         )
         text = comparison.to_json() if self._options.json else f"\n{comparison}"
         print(text, file=report, flush=True)
@@ -98,11 +109,12 @@ class _Invocation:
 
             write_page(comparison, self._options.html, title=Path(self._program).name)
 
-    def _run_alone(self, gpu: str, row: GpuRun) -> GpuRun:
+    def _run_alone(self, gpu: Gpu, row: GpuRun) -> GpuRun:
         """The row of a run for this GPU alone, in a process of its own."""
         from torch_remote._emulation.result import comparison_from_json
 
-        command = [sys.executable, "-m", "torch_remote.cli", "emulate", "--gpu", gpu, "--json"]
+        command = [sys.executable, "-m", "torch_remote.cli", "emulate", "--json"]
+        command += ["--gpu", gpu.argument]
         command += ["--values"] if self._options.values else []
         command += ["--strict"] if self._options.strict else []
         if self._options.batch_size:
@@ -116,7 +128,7 @@ class _Invocation:
             alone = comparison_from_json(ended.stdout).rows[0]
         except (json.JSONDecodeError, LookupError, TypeError):
             alone = row
-        if ended.returncode == 0:
+        if ended.returncode == 0 or alone.error:
             return alone
         return dataclasses.replace(alone, error=_last_line(ended.stderr, ended.returncode))
 
@@ -149,7 +161,8 @@ def _parser() -> argparse.ArgumentParser:
         "--gpu",
         default="all",
         metavar="TYPES",
-        help='"all" (the default), or types such as T4,H100; the first governs what the program sees',
+        help='"all" (the default), or types and files such as T4,H100,my_gpu.toml; the first governs '
+        "what the program sees",
     )
     parser.add_argument(
         "--values", action="store_true", help="compute the values, on this machine's CPU"

@@ -77,11 +77,12 @@ def _summary(comparison: Comparison) -> str:
     if not timed:
         return f"{text}."
     fastest = min(timed, key=lambda row: row.step_time_s or 0)
-    cheapest = min(timed, key=lambda row: row.price_usd_per_step or 0)
-    return (
-        f"{text}; fastest {fastest.gpu}, {duration(fastest.step_time_s or 0)} a step; cheapest "
-        f"{cheapest.gpu}, ${rounded(1000 * (cheapest.price_usd_per_step or 0))} a thousand steps."
-    )
+    text += f"; fastest {fastest.gpu}, {duration(fastest.step_time_s or 0)} a step"
+    prices = [(row.price_usd_per_step, row.gpu) for row in timed if row.price_usd_per_step]
+    if not prices:
+        return f"{text}."
+    price, cheapest = min(prices)
+    return f"{text}; cheapest {cheapest}, ${rounded(1000 * price)} a thousand steps."
 
 
 def _figures(comparison: Comparison) -> dict[str, Any]:

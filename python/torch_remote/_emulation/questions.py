@@ -8,10 +8,12 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from torch_remote._gpus import GpuProperties, gpu_properties
+from torch_remote._gpus import GpuProperties
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
+
+    from torch_remote._gpus import Gpu
 
 _FIELDS = frozenset(field.name for field in dataclasses.fields(GpuProperties))
 _NAMES = {"major": "compute capability", "minor": "compute capability"}
@@ -52,9 +54,9 @@ def collecting_questions() -> Iterator[set[str]]:
         _asked = before
 
 
-def differing_answers(asked: Collection[str], gpu: str, other: str) -> str:
+def differing_answers(asked: Collection[str], gpu: Gpu, other: Gpu) -> str:
     """Why the program could behave differently on the other GPU; empty where it couldn't."""
-    mine, theirs = gpu_properties(gpu), gpu_properties(other)
+    mine, theirs = gpu.properties, other.properties
     fields = [name for name in sorted(asked) if getattr(mine, name) != getattr(theirs, name)]
     names = dict.fromkeys(_NAMES.get(name, name.replace("_", " ")) for name in fields)
     return f"for the program asks for the GPU's {' and '.join(names)}" if names else ""

@@ -64,6 +64,18 @@ class OperatorUse:
 
 
 @dataclass(frozen=True)
+class Divergence:
+    """The first call that one of two GPUs refuses, for its compute capability or for a limit of CUDA's kernels."""
+
+    operation: str
+    line: str
+    message: str
+    """What the GPU that refuses raises."""
+    is_refused: bool
+    """By this GPU; otherwise by the one that governed."""
+
+
+@dataclass(frozen=True)
 class GpuRun:
     """What a program needs of one GPU. Sizes in bytes, times in seconds, prices in US dollars.
 
@@ -79,6 +91,7 @@ class GpuRun:
     reserved_bytes_peak: int
     shortfall: Shortfall | None
     price_usd_per_h: float
+    """0 where it isn't known, of a GPU of the user's own."""
     total_time_s: float
     """Of the whole program, by the modelled clock."""
     step_time_s: float | None = None
@@ -86,9 +99,11 @@ class GpuRun:
     own_run: str = ""
     """Why this GPU got a run by itself; empty where it looked on in another one's."""
     error: str = ""
-    """Why its own run ended before the program did; empty where it didn't."""
+    """What the program raised on this GPU; empty where it went through."""
     memory: Sequence[MemoryPoint] = ()
     operators: Sequence[OperatorUse] = ()
+    divergence: Divergence | None = None
+    """Where this GPU and the one that governed would have gone apart; None in a run of its own."""
 
     @property
     def fits(self) -> bool:
@@ -102,8 +117,10 @@ class GpuRun:
 
     @property
     def price_usd_per_step(self) -> float | None:
-        """None where the step time isn't known."""
-        return None if self.step_time_s is None else self.price_usd_per_h * self.step_time_s / 3600
+        """None where the step time or the price isn't known."""
+        if self.step_time_s is None or not self.price_usd_per_h:
+            return None
+        return self.price_usd_per_h * self.step_time_s / 3600
 
 
 @dataclass(frozen=True)
@@ -196,6 +213,7 @@ def _row_from_json(told: dict[str, Any]) -> GpuRun:
     for derived in ("fits", "gpus_needed", "price_usd_per_step"):
         del told[derived]
     told["shortfall"] = told["shortfall"] and Shortfall(**told["shortfall"])
+    told["divergence"] = told["divergence"] and Divergence(**told["divergence"])
     told["memory"] = [MemoryPoint(**point) for point in told["memory"]]
     told["operators"] = [OperatorUse(**use) for use in told["operators"]]
     return GpuRun(**told)
@@ -211,6 +229,7 @@ def _row(told: Mapping[str, Any], time_samples: Sequence[int], samples: int | No
         allocated_bytes_peak=told["allocated_bytes_peak"],
         reserved_bytes_peak=told["reserved_bytes_peak"],
         shortfall=_shortfall(told["shortfall"]),
+        divergence=_divergence(told["divergence"]),
         price_usd_per_h=told["price_usd_per_s"] * 3600,
         total_time_s=told["time_us"] * 1e-6,
         step_time_s=step_time_s,
@@ -227,6 +246,12 @@ def _shortfall(told: Mapping[str, Any] | None) -> Shortfall | None:
     if told is None:
         return None
     return dataclasses.replace(Shortfall(**told), line=_from_here(told["line"]))
+
+
+def _divergence(told: Mapping[str, Any] | None) -> Divergence | None:
+    if told is None:
+        return None
+    return dataclasses.replace(Divergence(**told), line=_from_here(told["line"]))
 
 
 def _from_here(line: str) -> str:

@@ -106,7 +106,7 @@ def _cells(row: GpuRun) -> tuple[str, ...]:
         _UNKNOWN if row.step_time_s is None else duration(row.step_time_s),
         _UNKNOWN if row.samples_per_s is None else rounded(row.samples_per_s),
         _UNKNOWN if row.price_usd_per_step is None else rounded(1000 * row.price_usd_per_step),
-        f"{row.price_usd_per_h:.2f}",
+        f"{row.price_usd_per_h:.2f}" if row.price_usd_per_h else _UNKNOWN,
     )
 
 

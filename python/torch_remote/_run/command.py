@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
         return 2
     used = _Used(replaced.devices)
 
-    def at_end() -> None:
+    def at_end(_: BaseException | None) -> None:
         if not options.quiet:
             print(used.line(), file=sys.stderr)
 
@@ -54,7 +54,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--gpu", metavar="TYPE", help="an emulated GPU of this type, in this process"
+        "--gpu",
+        metavar="TYPE",
+        help="an emulated GPU of this type, or of a file such as my_gpu.toml, in this process",
     )
     parser.add_argument(
         "--device",

@@ -14,12 +14,16 @@ _OURS = (str(Path(__file__).resolve().parent), runpy.__file__, "<frozen runpy>")
 
 
 def run_program(
-    program: str, arguments: Sequence[str], *, is_module: bool, at_end: Callable[[], None]
+    program: str,
+    arguments: Sequence[str],
+    *,
+    is_module: bool,
+    at_end: Callable[[BaseException | None], None],
 ) -> int:
     """Runs a script's file, or a module as `python -m` does, as __main__.
 
     Args:
-        at_end: called when the program has ended, however it did.
+        at_end: called when the program has ended, however it did, with what it raised, SystemExit aside.
 
     Returns:
         The exit code of a program that ends with an exception, whose traceback is then printed, or
@@ -29,6 +33,7 @@ def run_program(
         SystemExit: the program's own.
         KeyboardInterrupt: the program's own, already printed.
     """
+    raised: BaseException | None = None
     try:
         if is_module:
             _run_module(program, arguments)
@@ -37,9 +42,10 @@ def run_program(
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 (whatever it is, the interpreter would print it)
+        raised = error
         return _print_as_interpreter(error)
     finally:
-        at_end()
+        at_end(raised)
     return 0
 
 
