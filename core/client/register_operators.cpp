@@ -20,6 +20,7 @@
 
 #include "core/client/attention_choice.h"
 #include "core/client/native_operators.h"
+#include "core/client/recurrent_networks.h"
 #include "core/client/remote_kernel.h"
 #include "core/client/run_operator.h"
 #include "core/client/sparse_operators.h"
@@ -83,6 +84,17 @@ void register_boxed_kernels(torch::Library& library) {
   }
 }
 
+void choose_recurrent_networks(torch::Library& library) {
+  library.impl("lstm.input", TORCH_FN(lstm_input));
+  library.impl("lstm.data", TORCH_FN(lstm_data));
+  library.impl("gru.input", TORCH_FN(gru_input));
+  library.impl("gru.data", TORCH_FN(gru_data));
+  library.impl("rnn_tanh.input", TORCH_FN(rnn_tanh_input));
+  library.impl("rnn_tanh.data", TORCH_FN(rnn_tanh_data));
+  library.impl("rnn_relu.input", TORCH_FN(rnn_relu_input));
+  library.impl("rnn_relu.data", TORCH_FN(rnn_relu_data));
+}
+
 TORCH_LIBRARY_IMPL(_, PrivateUse1, library) {
   library.fallback(torch::CppFunction::makeFromBoxedFunction<&run_unregistered>());
 }
@@ -116,7 +128,17 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
                torch::CppFunction::makeFromBoxedFunction<&embedding_bag_backward>());
   library.impl("_validate_compressed_sparse_indices",
                torch::CppFunction::makeFromBoxedFunction<&validate_compressed_indices>());
+  library.impl("_cudnn_rnn_flatten_weight", TORCH_FN(flatten_recurrent_weights));
+  library.impl("_cudnn_rnn_backward", TORCH_FN(recurrent_backward));
+  choose_recurrent_networks(library);
   register_boxed_kernels(library);
+}
+
+// Above the composite kernels: cuDNN's operator has a derivative of its own.
+TORCH_LIBRARY_IMPL(aten, AutogradPrivateUse1, library) { choose_recurrent_networks(library); }
+
+TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, library) {
+  library.impl("_cudnn_rnn", TORCH_FN(autocast_recurrent));
 }
 
 // Copies take the bits of a lazy conjugate or negative as they are: resolving one would be a copy

@@ -37,4 +37,9 @@ bool gru_cell_backward(Arguments arguments, ClientPlan& plan);
 bool lstm_cell(Arguments arguments, ClientPlan& plan);
 bool lstm_cell_backward(Arguments arguments, ClientPlan& plan);
 
+// recurrent_network_rules.cpp
+bool cudnn_rnn(Arguments arguments, ClientPlan& plan);
+bool cudnn_rnn_backward(Arguments arguments, ClientPlan& plan);
+bool dropout_state(Arguments arguments, ClientPlan& plan);
+
 }  // namespace torch_remote::client::rules

@@ -418,6 +418,9 @@ constexpr auto kRules = std::to_array<std::pair<std::string_view, ShapeRule>>({
     {"aten::_thnn_fused_gru_cell_backward", &rules::gru_cell_backward},
     {"aten::_thnn_fused_lstm_cell", &rules::lstm_cell},
     {"aten::_thnn_fused_lstm_cell_backward_impl", &rules::lstm_cell_backward},
+    {"aten::_cudnn_rnn", &rules::cudnn_rnn},
+    {"aten::_cudnn_rnn_backward", &rules::cudnn_rnn_backward},
+    {"aten::_cudnn_init_dropout_state", &rules::dropout_state},
     {"aten::_scaled_dot_product_fused_attention_overrideable", &rules::attention},
     {"aten::_scaled_dot_product_fused_attention_overrideable_backward", &rules::attention_backward},
 });

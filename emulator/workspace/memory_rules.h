@@ -37,6 +37,7 @@ std::span<const NamedRule> unique_rules();          // CUB
 std::span<const NamedRule> indexing_rules();        // CUB, and index tensors
 std::span<const NamedRule> attention_rules();       // cuDNN, FlashAttention, CUTLASS
 std::span<const NamedRule> convolution_rules();     // cuDNN
+std::span<const NamedRule> recurrent_rules();       // cuDNN
 std::span<const NamedRule> normalization_rules();   // layer, group and batch norms, softmax
 std::span<const NamedRule> linear_algebra_rules();  // cuSOLVER, cuFFT
 std::span<const NamedRule> list_rules();            // operators on lists of tensors

@@ -29,8 +29,9 @@ const Rules& all_rules() {
     for (const auto family :
          {workspace::matrix_rules(), workspace::reduction_rules(), workspace::sorting_rules(),
           workspace::unique_rules(), workspace::indexing_rules(), workspace::attention_rules(),
-          workspace::convolution_rules(), workspace::normalization_rules(),
-          workspace::linear_algebra_rules(), workspace::list_rules()}) {
+          workspace::convolution_rules(), workspace::recurrent_rules(),
+          workspace::normalization_rules(), workspace::linear_algebra_rules(),
+          workspace::list_rules()}) {
       for (const NamedRule& named : family) all.emplace(named.name, named.rule);
     }
     return all;

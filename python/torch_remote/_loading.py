@@ -59,12 +59,13 @@ def _check_torch_version() -> None:
 
 
 def _adapt_torch() -> None:
-    from torch_remote import _compiler, _generators, _printing, _refusals
+    from torch_remote import _compiler, _generators, _printing, _recurrent, _refusals
 
     _generators.install()
     _refusals.install()
     _printing.install()
     _compiler.install()
+    _recurrent.install()
 
 
 def _register_module() -> None:

@@ -28,6 +28,7 @@
 #include "core/client/hooks.h"
 #include "core/client/memory_statistics.h"
 #include "core/client/profiler.h"
+#include "core/client/recurrent_networks.h"
 #include "core/client/streams.h"
 #include "core/executor/in_process.h"
 #include "core/executor/libtorch/libtorch_executor.h"
@@ -423,6 +424,10 @@ PYBIND11_MODULE(_C, module) {
         return client::is_pending(index) ? std::map<std::string, std::string>{}
                                          : client::device_at(index).session().welcome().description;
       },
+      py::arg("index"));
+  module.def(
+      "has_recurrent_networks",
+      [](int index) { return client::has_recurrent_networks(client::device_at(index)); },
       py::arg("index"));
   module.def("synchronize", &synchronize, py::arg("index"));
   module.def("manual_seed", &manual_seed, py::arg("index"), py::arg("seed"));

@@ -76,7 +76,7 @@ TEST_F(LibtorchExecutorTest, RefusesOperatorsThatItDoesNotRun) {
            {"aten::transpose_", "", "sizes or strides"},
            {"aten::_reshape_alias", "", "view"},
            {"aten::alpha_dropout", "", "random"},
-           {"aten::_cudnn_rnn", "", "denied"},
+           {"aten::_cudnn_rnn_flatten_weight", "", "denied"},
            {"aten::_masked_scale", "", "no kernel"}}) {
     expect_failure(ErrorKind::kUnknownOperator, reason, operator_of(name, overload));
   }
