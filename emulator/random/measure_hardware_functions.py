@@ -1,14 +1,17 @@
 # Copyright (C) 2026 the torch-remote authors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Makes hardware_tables.cpp: the parabolas by which a GPU has its sine, base-2 logarithm and exponential.
+"""Makes hardware_tables.cpp: the integers by which a GPU has its sine, base-2 logarithm and exponential.
 
     python emulator/random/measure_hardware_functions.py [MEASURED.npz]
 
-asks the GPU of this machine (CUDA build of PyTorch 2.11 or newer), keeps the answers in MEASURED.npz where that is
-named and not there yet, and fits. A GPU cuts the argument into 64 parts, takes a parabola in each, and rounds; a fit
-by least squares to the rounded values finds the parabolas to a few percent of a last place.
+asks the GPU of this machine (CUDA build of PyTorch 2.11 or newer) for all 2^23 answers of each, keeps them in
+MEASURED.npz where that is named and not there yet, and solves. interpolator.h says what the unit computes. An answer is
+a sum cut off to 24 bits, so each one bounds the sum from both sides: least squares find the two factors of a part,
+whose errors are far below a half, and all bounds together find the constant. Integers that fail to give one of the
+answers again are an error.
 """
 
+import itertools
 import sys
 from pathlib import Path
 
@@ -16,32 +19,40 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
-PARTS = 64
-SINE_BITS = 23  # of an argument within a quarter turn
+Integers = npt.NDArray[np.int64]
+MANTISSA_BITS, PART_BITS = 23, 17
+UNIT = 2.0**-38
 INVERSE_TURN = np.float32(0.15915494309)
+#: What constants are multiples of, and what is added to all of them: a quarter of the logarithm's bounds are met by
+#: several constants, but only by one of this form. Sine's and logarithm's squares have even factors.
+CONSTANT_STEPS = {"sine": 1 << 13, "logarithm": 1 << 10, "exponential": 1 << 13}
+CUT_OFF = {"sine": 0, "logarithm": 837, "exponential": 6114}
+SQUARE_STEPS = {"sine": 2, "logarithm": 2, "exponential": 1}
+LOGARITHM_STEP = 4  # of its sums, which lose two bits
 KERNEL = """
 extern "C" __global__ void ask(const float* x, float* y, int function, int n) {
   int i = blockIdx.x * blockDim.x + threadIdx.x;
   if (i >= n) return;
   float a = x[i], r;
-  if (function == 0) asm("lg2.approx.f32 %0, %1;" : "=f"(r) : "f"(a));
-  if (function == 1) asm("sin.approx.f32 %0, %1;" : "=f"(r) : "f"(a));
+  if (function == 0) asm("sin.approx.f32 %0, %1;" : "=f"(r) : "f"(a));
+  if (function == 1) asm("lg2.approx.f32 %0, %1;" : "=f"(r) : "f"(a));
   if (function == 2) asm("ex2.approx.f32 %0, %1;" : "=f"(r) : "f"(a));
   y[i] = r;
 }
 """
 
 
-def floats_from(first_bits: int, last_bits: int, step: int) -> npt.NDArray[np.float32]:
-    return np.arange(first_bits, last_bits, step, dtype=np.int64).astype(np.int32).view(np.float32)
+def mantissas() -> Integers:
+    return np.arange(1 << MANTISSA_BITS, dtype=np.int64)
 
 
 def arguments() -> dict[str, npt.NDArray[np.float32]]:
-    """For the logarithm [1/2, 1), for the sine a turn, for the exponential [1, 2)."""
+    """One for each mantissa: of a quarter turn, of [1/2, 1), of [1, 2)."""
+    middles = (mantissas() + 0.5) * 2.0 ** -(MANTISSA_BITS + 2)
     return {
-        "lg_s": floats_from(0x3F000000, 0x3F800000, 8),
-        "sin": (np.arange(1 << 20) * np.float64(2 * np.pi) / (1 << 20)).astype(np.float32),
-        "ex": floats_from(0x3F800000, 0x40000000, 16),
+        "sine": (middles * 2 * np.pi).astype(np.float32),
+        "logarithm": (mantissas() + 0x3F000000).astype(np.int32).view(np.float32),
+        "exponential": (mantissas() + 0x3F800000).astype(np.int32).view(np.float32),
     }
 
 
@@ -56,44 +67,84 @@ def measure() -> dict[str, npt.NDArray[np.float32]]:
         blocks = ((x.numel() + 255) // 256, 1, 1)
         kernel(grid=blocks, block=(256, 1, 1), args=(x, y, function, x.numel()))
         answers[name] = y.cpu().numpy()
-        if name == "sin":
-            answers["ang"] = values
     return answers
 
 
-def fit(position: Floats, values: Floats) -> Floats:
-    """Coefficients of each part's parabola, of an argument in [-1, 1]; position is in [0, 1)."""
-    part = np.minimum((position * PARTS).astype(int), PARTS - 1)
-    local = (position * PARTS - part) * 2 - 1
-    return np.array(
-        [
-            np.polynomial.polynomial.polyfit(local[part == k], values[part == k], 2)
-            for k in range(PARTS)
-        ]
-    )
-
-
-def sine(angle: Floats, values: Floats) -> Floats:
-    """Of a quarter turn, from the third quarter, whose arguments have no more bits than the GPU keeps."""
-    exact = angle * np.float64(INVERSE_TURN)
+def sine_mantissas(angle: npt.NDArray[np.float32]) -> Integers:
+    """The kernel's product with 1 / (2 pi) is cut off, and so is what is behind 25 bits."""
+    exact = angle.astype(np.float64) * np.float64(INVERSE_TURN)
     rounded = exact.astype(np.float32)
     turns = np.where(rounded > exact, np.nextafter(rounded, np.float32(0)), rounded)
-    steps = np.floor(turns.astype(np.float64) * 2.0 ** (SINE_BITS + 2)).astype(np.int64)
-    third = steps >> SINE_BITS == 2
-    position = (steps & ((1 << SINE_BITS) - 1)) / 2.0**SINE_BITS
-    return fit(position[third], -values[third])
+    return np.floor(turns.astype(np.float64) * 2.0 ** (MANTISSA_BITS + 2)).astype(np.int64)
 
 
-def logarithm(x: Floats, values: Floats) -> Floats:
-    """Rounded towards zero: half of a last place is missing on average."""
-    last_place = np.spacing(np.maximum(np.abs(values), 2.0**-20).astype(np.float32))
-    return fit((x - 0.5) * 2, values - last_place.astype(np.float64) / 2)
+def short_square(x: Integers) -> Integers:
+    """As in interpolator.h."""
+    upper, lower = x >> 10, x >> 2 & 0xFF
+    crossed = sum((upper >> bit & 1) * (lower >> (6 - bit)) for bit in range(7))
+    return np.asarray(2 * upper * upper + crossed)
 
 
-def rows(name: str, comment: str, table: Floats) -> str:
-    lines = [f"// {comment}", f"const Parabolas {name} = {{{{"]
-    lines += ["    {" + ", ".join(float(c).hex() for c in row) + "}," for row in table]
+def cut_off(values: Floats, step: int) -> tuple[Integers, Integers]:
+    """The least and the largest sum, in UNITs, that give each positive value when they are cut off."""
+    last_place = np.spacing(values.astype(np.float32)).astype(np.float64)
+    least = (values / UNIT).astype(np.int64)
+    return least, least + np.maximum(last_place / UNIT, step).astype(np.int64) - 1
+
+
+def bounds(name: str, answers: npt.NDArray[np.float32]) -> tuple[Integers, Integers]:
+    values = answers.astype(np.float64)
+    if name == "logarithm":  # the exponent is -1, and a negative sum is complemented
+        least, largest = cut_off(-values, LOGARITHM_STEP)
+        last = (1 << 38) - 1
+        return last - largest, last - least
+    return cut_off(values / 2 if name == "exponential" else values, 1)
+
+
+def solve(name: str, mantissa: Integers, least: Integers, largest: Integers) -> list[list[int]]:
+    """(constant, linear, square) of each part."""
+    table = []
+    starts = np.searchsorted(mantissa, np.arange(0, (1 << MANTISSA_BITS) + 1, 1 << PART_BITS))
+    for part, (start, end) in enumerate(itertools.pairwise(starts)):
+        x = mantissa[start:end] & ((1 << PART_BITS) - 1)
+        low, high = least[start:end], largest[start:end]
+        square = short_square(x)
+        terms = np.stack([np.ones_like(x), x, square], 1).astype(np.float64)
+        middle = (low + high) / 2
+        _, fitted_linear, fitted_square = np.linalg.lstsq(terms, middle - middle[0], rcond=None)[0]
+        linear, step = round(fitted_linear), SQUARE_STEPS[name]
+        factor = round(fitted_square / step) * step
+        rest = linear * x + factor * square
+        first, last = int((low - rest).max()), int((high - rest).min())
+        added, step = CUT_OFF[name], CONSTANT_STEPS[name]
+        constant = -(-(first - added) // step) * step + added
+        if constant > last:
+            raise RuntimeError(f"no integers give all answers of part {part} of the {name} again")
+        table.append([constant, linear, factor])
+    return table
+
+
+def rows(name: str, comment: str, table: list[list[int]]) -> str:
+    lines = [f"// {comment}", f"const Interpolator {name} = {{{{"]
+    lines += ["    {" + ", ".join(map(str, row)) + "}," for row in table]
     return "\n".join([*lines, "}};", ""])
+
+
+def tables(answers: dict[str, npt.NDArray[np.float32]]) -> str:
+    asked = arguments()
+    parts = {}
+    for name, given in answers.items():
+        mantissa = sine_mantissas(asked[name]) if name == "sine" else mantissas()
+        parts[name] = solve(name, mantissa, *bounds(name, given))
+    return "\n".join(
+        [
+            HEADER,
+            rows("kSine", "Of a quarter turn.", parts["sine"]),
+            rows("kLogarithm", "Base 2, of [1, 2).", parts["logarithm"]),
+            rows("kExponential", "Base 2, of [0, 1).", parts["exponential"]),
+            "}  // namespace torch_remote::emulator::random",
+        ]
+    )
 
 
 def main() -> None:
@@ -104,34 +155,15 @@ def main() -> None:
         answers = measure()
         if kept is not None:
             np.savez_compressed(kept, **answers)  # type: ignore[arg-type]
-    asked = arguments()
-    as_doubles = {name: values.astype(np.float64) for name, values in answers.items()}
-    text = "\n".join(
-        [
-            HEADER,
-            rows("kSine", "Of a quarter turn.", sine(as_doubles["ang"], as_doubles["sin"])),
-            rows(
-                "kLogarithm",
-                "Base 2, of [1/2, 1).",
-                logarithm(asked["lg_s"].astype(np.float64), as_doubles["lg_s"]),
-            ),
-            rows(
-                "kExponential",
-                "Base 2, of [0, 1).",
-                fit(asked["ex"].astype(np.float64) - 1, as_doubles["ex"] / 2),
-            ),
-            "}  // namespace torch_remote::emulator::random",
-        ]
-    )
-    Path(__file__).with_name("hardware_tables.cpp").write_text(text + "\n")
+    Path(__file__).with_name("hardware_tables.cpp").write_text(tables(answers) + "\n")
 
 
 HEADER = """// Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Made by measure_hardware_functions.py of the answers of an H100 (CUDA 13.0, November 2026).
+// Made by measure_hardware_functions.py of the answers of an H100 and an H200 (CUDA 13.0, November 2026).
 // clang-format off
-#include "emulator/random/hardware_tables.h"
+#include "emulator/random/interpolator.h"
 
 namespace torch_remote::emulator::random {
 """

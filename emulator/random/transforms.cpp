@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 #include "emulator/random/transforms.h"
 
-#include <array>
+#include <limits>
 #include <numbers>
 
 #include "emulator/random/for_this_processor.h"
-#include "emulator/random/hardware_tables.h"
+#include "emulator/random/interpolator.h"
 
 namespace torch_remote::emulator::random {
 namespace {
@@ -14,48 +14,23 @@ namespace {
 // Of a double: those that are left of one cut off to a float.
 constexpr std::uint64_t kFloatBits = ~((std::uint64_t{1} << 29) - 1);
 
+constexpr std::int64_t kLostBits = 3;  // of the logarithm's sums
+
 constexpr float kLog2 = 0x1.62e43p-1f;          // ln 2, as the kernels multiply by it
 constexpr float kLog2OfE = 0x1.715476p+0f;      // log2 e
 constexpr float kInverseTurn = 0x1.45f306p-3f;  // 1 / (2 pi)
 constexpr float kTurn = 0x1.921fb6p+2f;         // 2 pi
 constexpr float kAngleStep = 0x1p-32f * kTurn;
 
-// position is in [0, 1).
-[[gnu::always_inline]] inline double on_parabola(const Parabolas& parabolas, double position) {
-  const double scaled = position * kParts;
-  const auto part = static_cast<std::int32_t>(scaled);
-  const std::array<double, 3>& c = parabolas[static_cast<std::size_t>(part)];
-  const double u = (scaled - part) * 2 - 1;
-  return c[0] + u * (c[1] + u * c[2]);
+// Of a sum of the interpolator's, which a double holds exactly.
+[[gnu::always_inline]] inline float cut_off(std::int64_t sum) {
+  const auto bits = std::bit_cast<std::uint64_t>(static_cast<double>(sum) * 0x1p-38);
+  return static_cast<float>(std::bit_cast<double>(bits & kFloatBits));
 }
 
-// Of the sine, for loops of floats: the constant term in two parts, so that only the sum is
-// rounded.
-struct FloatParabolas {
-  std::array<float, kParts> high, low, linear, square;
-
-  explicit FloatParabolas(const Parabolas& parabolas) noexcept {
-    for (std::size_t part = 0; part < kParts; ++part) {
-      high[part] = static_cast<float>(parabolas[part][0]);
-      low[part] = static_cast<float>(parabolas[part][0] - double{high[part]});
-      linear[part] = static_cast<float>(parabolas[part][1]);
-      square[part] = static_cast<float>(parabolas[part][2]);
-    }
-  }
-};
-
-const FloatParabolas kSineFloats(kSine);
-
-constexpr int kQuarterBits = 23;  // a quarter of a turn has so many steps
-constexpr int kPartBits = kQuarterBits - 6;
-constexpr std::int32_t kQuarterMask = (1 << kQuarterBits) - 1, kPartMask = (1 << kPartBits) - 1;
-
-[[gnu::always_inline]] inline float sine_of_steps(std::int32_t steps) {
-  const std::int32_t part = steps >> kPartBits;
-  const float u = static_cast<float>(steps & kPartMask) * 0x1p-16f - 1.0f;
-  const float curve = std::fma(u, kSineFloats.square.data()[part], kSineFloats.linear.data()[part]);
-  return kSineFloats.high.data()[part] + std::fma(u, curve, kSineFloats.low.data()[part]);
-}
+constexpr std::int32_t kMantissa = (1 << kMantissaBits) - 1;
+constexpr int kQuarterBits = kMantissaBits;  // a quarter of a turn has so many steps
+constexpr std::int32_t kQuarterMask = kMantissa;
 
 // The hardware's sine and cosine. It takes turns: the product is cut off, not rounded, and so is
 // what is behind 25 bits.
@@ -68,17 +43,27 @@ constexpr std::int32_t kQuarterMask = (1 << kQuarterBits) - 1, kPartMask = (1 <<
 }
 
 // A quarter in which the function falls is read backwards.
-[[gnu::always_inline]] inline void sincos_of_steps(std::int32_t steps, float& sine, float& cosine) {
-  const std::int32_t quarter = steps >> kQuarterBits, forwards = steps & kQuarterMask;
-  const std::int32_t odd = -(quarter & 1) & kQuarterMask;
-  const float one = sine_of_steps(forwards ^ odd);
-  const float other = sine_of_steps(forwards ^ odd ^ kQuarterMask);
-  const auto with_sign = [](float value, std::int32_t is_negative) {
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^
-                                static_cast<std::uint32_t>(is_negative) << 31);
-  };
-  sine = with_sign(one, quarter >> 1 & 1);
-  cosine = with_sign(other, (quarter + 1) >> 1 & 1);
+[[gnu::always_inline]] inline std::int32_t sine_mantissa(std::int32_t steps) {
+  return (steps ^ -(steps >> kQuarterBits & 1)) & kQuarterMask;
+}
+[[gnu::always_inline]] inline std::int32_t cosine_mantissa(std::int32_t steps) {
+  return sine_mantissa(steps) ^ kQuarterMask;
+}
+
+[[gnu::always_inline]] inline float with_sign(float value, std::int32_t is_negative) {
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^
+                              static_cast<std::uint32_t>(is_negative) << 31);
+}
+[[gnu::always_inline]] inline float sine_with_sign(float value, std::int32_t steps) {
+  return with_sign(value, steps >> (kQuarterBits + 1) & 1);
+}
+[[gnu::always_inline]] inline float cosine_with_sign(float value, std::int32_t steps) {
+  return with_sign(value, ((steps >> kQuarterBits) + 1) >> 1 & 1);
+}
+
+void sincos_of_steps(std::int32_t steps, float& sine, float& cosine) {
+  sine = sine_with_sign(cut_off(interpolate(kSine, sine_mantissa(steps))), steps);
+  cosine = cosine_with_sign(cut_off(interpolate(kSine, cosine_mantissa(steps))), steps);
 }
 
 [[gnu::always_inline]] inline float radius_of(std::uint32_t bits) {
@@ -96,25 +81,38 @@ constexpr std::int32_t kQuarterMask = (1 << kQuarterBits) - 1, kPartMask = (1 <<
   for (std::size_t i = 0; i < count; ++i) out[i] = uniform_float(bits[i]);
 }
 
+// What are vectors first, then the look-ups.
+constexpr std::size_t kBlock = 64;
+[[gnu::always_inline]] inline void normal_floats_block(const std::uint32_t* bits,
+                                                       const std::uint32_t* angle_bits,
+                                                       std::size_t count, float* first,
+                                                       float* second) {
+  float radius[kBlock];
+  std::int32_t steps[kBlock];
+  std::int32_t mantissas[2 * kBlock], squares[2 * kBlock];  // sines, then cosines
+  for (std::size_t i = 0; i < count; ++i) radius[i] = radius_of(bits[i]);
+  for (std::size_t i = 0; i < count; ++i) steps[i] = steps_of_bits(angle_bits[i]);
+  for (std::size_t i = 0; i < count; ++i) mantissas[i] = sine_mantissa(steps[i]);
+  for (std::size_t i = 0; i < count; ++i) mantissas[count + i] = cosine_mantissa(steps[i]);
+  for (std::size_t i = 0; i < 2 * count; ++i) squares[i] = short_square(mantissas[i]);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::size_t k = count + i;
+    const float sine = cut_off(interpolate(kSine, mantissas[i], squares[i]));
+    const float cosine = cut_off(interpolate(kSine, mantissas[k], squares[k]));
+    first[i] = sine_with_sign(sine, steps[i]) * radius[i];
+    second[i] = cosine_with_sign(cosine, steps[i]) * radius[i];
+  }
+}
+
+// Whole blocks have a constant count, without which compilers make no vectors.
 [[gnu::always_inline]] inline void normal_floats_loop(const std::uint32_t* bits,
                                                       const std::uint32_t* angle_bits,
                                                       std::size_t count, float* first,
                                                       float* second) {
-  constexpr std::size_t kBlock = 64;
-  float radius[kBlock];
-  std::int32_t steps[kBlock];
-  // Vectors first, then the look-ups.
-  for (std::size_t begin = 0; begin < count; begin += kBlock) {
-    const std::size_t length = count - begin < kBlock ? count - begin : kBlock;
-    for (std::size_t i = 0; i < length; ++i) radius[i] = radius_of(bits[begin + i]);
-    for (std::size_t i = 0; i < length; ++i) steps[i] = steps_of_bits(angle_bits[begin + i]);
-    for (std::size_t i = 0; i < length; ++i) {
-      float sine = 0, cosine = 0;
-      sincos_of_steps(steps[i], sine, cosine);
-      first[begin + i] = sine * radius[i];
-      second[begin + i] = cosine * radius[i];
-    }
-  }
+  std::size_t done = 0;
+  for (; done + kBlock <= count; done += kBlock)
+    normal_floats_block(bits + done, angle_bits + done, kBlock, first + done, second + done);
+  normal_floats_block(bits + done, angle_bits + done, count - done, first + done, second + done);
 }
 
 [[gnu::always_inline]] inline void scale_and_shift_loop(const float* x, float factor, float summand,
@@ -167,19 +165,34 @@ TORCH_REMOTE_FOR_THIS_PROCESSOR(drop,
                                  std::size_t count, float* out, std::uint8_t* mask),
                                 (x, drawn, p, scale, count, out, mask))
 
-// Cut off, not rounded.
-float fast_log(float x) {
-  int exponent = 0;
-  const double mantissa = std::frexp(double{x}, &exponent);  // [1/2, 1)
-  const double log = exponent + on_parabola(kLogarithm, mantissa * 2 - 1);
-  return static_cast<float>(std::bit_cast<double>(std::bit_cast<std::uint64_t>(log) & kFloatBits)) *
-         kLog2;
+// The exponent stands in front of the sum; where that is negative, it is complemented, not negated.
+// 1 has an answer of its own.
+float approximate_log2(float x) {
+  if (!(x > 0 && x <= std::numeric_limits<float>::max()) || x == 1) return std::log2(x);
+  const bool is_subnormal = x < std::numeric_limits<float>::min();
+  const auto bits = std::bit_cast<std::int32_t>(is_subnormal ? x * 0x1p24f : x);
+  const std::int64_t exponent = (bits >> kMantissaBits) - 127;
+  const std::int64_t sum =
+      ((exponent << kFractionBits) + interpolate(kLogarithm, bits & kMantissa)) & ~kLostBits;
+  const float log2 = sum < 0 ? -cut_off(~sum & ~kLostBits) : cut_off(sum);
+  return is_subnormal ? log2 - 24 : log2;
 }
 
+float fast_log(float x) { return approximate_log2(x) * kLog2; }
+
+// Its argument has 23 bits behind the point; a negative one is complemented, not negated. What
+// ends below the normal numbers is the square of a half's.
 float fast_exp(float x) {
-  const double exponent = double{x * kLog2OfE}, whole = std::floor(exponent);
-  return static_cast<float>(
-      std::ldexp(on_parabola(kExponential, exponent - whole), static_cast<int>(whole)));
+  const float exponent = x * kLog2OfE;
+  if (std::isnan(x) || exponent >= 128) return x * std::numeric_limits<float>::infinity();
+  if (exponent < -252) return 0;
+  const bool is_small = exponent < -126;
+  const float magnitude = std::fabs(is_small ? exponent / 2 : exponent);
+  const auto steps = static_cast<std::int32_t>(magnitude * 0x1p23f);
+  const std::int32_t fixed = exponent < 0 ? ~steps : steps;
+  const float power =
+      std::ldexp(cut_off(interpolate(kExponential, fixed & kMantissa)), fixed >> kMantissaBits);
+  return is_small ? power * power : power;
 }
 
 // The hardware's functions are odd and even.
@@ -188,10 +201,11 @@ void fast_sincos(float angle, float& sine, float& cosine) {
   if (angle < 0) sine = -sine;
 }
 
+// A quotient that the GPU approximates by a reciprocal.
 float fast_tan(float x) {
   float sine = 0, cosine = 0;
   fast_sincos(x, sine, cosine);
-  return sine / cosine;
+  return sine * (1 / cosine);
 }
 
 void normal_pair(std::uint32_t bits, std::uint32_t angle_bits, float& first, float& second) {

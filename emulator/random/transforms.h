@@ -4,7 +4,7 @@
 // From random bits to numbers, rounded as CUDA's kernels round: cuRAND's conversions, the products
 // and sums that nvcc fuses, CUDA's logarithm, whose polynomial is the same here, and the GPU's own
 // approximations: what the hardware has tables for (sine, cosine, base-2 logarithm and exponential)
-// has them here as well (hardware_tables.h), and differs in the last place of one number in ten.
+// has the same tables here (interpolator.h), and the same bits.
 //
 // The functions on arrays take at most as many elements as there are; in and out may be the same.
 // All are pure and may be called from any thread.
@@ -52,6 +52,9 @@ inline std::uint64_t bits64(std::uint32_t first, std::uint32_t second) {
   sum = std::fma(sum, m, m);
   return std::fma(scale, std::bit_cast<float>(0x3F317218u), sum);
 }
+
+// The hardware's base-2 logarithm (lg2.approx of PTX).
+float approximate_log2(float x);
 
 // CUDA's __logf, __expf, __tanf and __sincosf: a product and the hardware's function.
 float fast_log(float x);

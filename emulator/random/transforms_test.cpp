@@ -1,12 +1,15 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// Conversions at the ends of their ranges, and how near the GPU's functions are to the exact ones.
+// Conversions at the ends of their ranges; the GPU's functions, by all that one has answered and by
+// how near they are to the exact ones.
 #include "emulator/random/transforms.h"
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <gtest/gtest.h>
 #include <limits>
 #include <numbers>
@@ -42,6 +45,43 @@ TEST(TransformsTest, FunctionsAreAsExactAsTheGpus) {
     EXPECT_NEAR(sine, std::sin(double{x}), 0x1p-21) << x;
     EXPECT_NEAR(cosine, std::cos(double{x}), 0x1p-21) << x;
   }
+}
+
+// FNV-1a, by words, of the answers for all floats of 2^exponent on, up to its double.
+std::uint64_t hash_of_log2(std::uint32_t exponent) {
+  std::uint64_t hash = 0xCBF29CE484222325;
+  for (std::uint32_t mantissa = 0; mantissa < 1u << 23; ++mantissa) {
+    const auto x = std::bit_cast<float>(exponent << 23 | mantissa);
+    hash = (hash ^ std::bit_cast<std::uint32_t>(approximate_log2(x))) * 0x100000001B3;
+  }
+  return hash;
+}
+
+// Of lg2.approx.f32 on an NVIDIA H200 (CUDA 13.0, November 2026): 2^24 arguments.
+TEST(TransformsTest, LogarithmsAreTheGpusBitForBit) {
+  EXPECT_EQ(hash_of_log2(126), 0xF8884F097B12E53D);
+  EXPECT_EQ(hash_of_log2(127), 0x5CA43D6B0D176848);
+}
+
+TEST(TransformsTest, FunctionsHaveAnswersAtTheEndsOfTheirRanges) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(approximate_log2(0.0f), -kInfinity);
+  EXPECT_EQ(approximate_log2(kInfinity), kInfinity);
+  EXPECT_TRUE(std::isnan(approximate_log2(-1.0f)));
+  EXPECT_EQ(approximate_log2(1.0f), 0.0f);
+  EXPECT_EQ(approximate_log2(4.0f), 2.0f);
+  EXPECT_NEAR(approximate_log2(0x1.8p-140f), std::log2(1.5f) - 140, 0x1p-16);
+  EXPECT_EQ(fast_exp(0.0f), 1.0f);
+  EXPECT_EQ(fast_exp(-0.0f), 1.0f);
+  EXPECT_EQ(fast_exp(89.0f), kInfinity);
+  EXPECT_EQ(fast_exp(kInfinity), kInfinity);
+  EXPECT_EQ(fast_exp(-kInfinity), 0.0f);
+  EXPECT_TRUE(std::isnan(fast_exp(std::numeric_limits<float>::quiet_NaN())));
+  EXPECT_NEAR(fast_exp(-100.0f), std::exp(-100.0f), 0x1p-149);
+  float sine = 0, cosine = 0;
+  fast_sincos(0.0f, sine, cosine);
+  EXPECT_EQ(sine, 0.0f);
+  EXPECT_EQ(cosine, 1.0f);
 }
 
 TEST(TransformsTest, ArraysHoldWhatSingleNumbersAre) {

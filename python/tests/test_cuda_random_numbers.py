@@ -374,20 +374,29 @@ def test_an_executor_that_emulates_nothing_draws_cpus_numbers() -> None:
 
 # ---- what real GPUs have drawn ----
 
-#: What goes through functions that the GPU rounds by itself: the largest error seen, and how many of a thousand
-#: floats are other ones. In doubles the errors are a few last places, or those of floats that are in between.
+#: What goes through functions that the GPU rounds by itself: the largest error, and how many of a thousand floats are
+#: other ones. In doubles the errors are a few last places, or those of floats that are in between.
 APPROXIMATE = {
-    "randn": (2.0**-21, 120),
-    "normal_(1,2)": (2.0**-20, 120),
-    "normal(tensor,tensor)": (2.0**-20, 120),
-    "exponential_()": (2.0**-21, 80),
-    "exponential_(2.5)": (2.0**-22, 80),
-    "log_normal_(1,0.5)": (2.0**-18, 150),
-    "cauchy_(0.5,2)": (2.0**-12, 400),
+    "randn": (2.0**-21, 0),
+    "normal_(1,2)": (2.0**-20, 0),
+    "normal(tensor,tensor)": (2.0**-20, 0),
+    "exponential_()": (2.0**-50, 0),
+    "exponential_(2.5)": (2.0**-50, 0),
+    "log_normal_(1,0.5)": (2.0**-18, 0),
+    "cauchy_(0.5,2)": (2.0**-14, 150),
     "_standard_gamma": (2.0**-17, 250),
     "_sample_dirichlet": (2.0**-21, 700),
     "gumbel_softmax": (2.0**-22, 700),
 }
+#: The interpolators of Hopper are known bit for bit; what goes through nothing else is the GPU's in all dtypes but float64.
+EXACT_BUT_FOR_DOUBLES = (
+    "randn",
+    "normal_(1,2)",
+    "normal(tensor,tensor)",
+    "exponential_()",
+    "exponential_(2.5)",
+    "log_normal_(1,0.5)",
+)
 #: The sums of 40,961 categories, which a GPU adds in a tree: one sample in thousands is the neighbour.
 NEIGHBOURS = ("multinomial(100,replacement)", "multinomial(300,replacement,3 rows)")
 #: Large results are drawn again in one dtype of each width, for time.
@@ -466,7 +475,10 @@ def test_what_a_real_gpu_has_drawn(gpu_type: str, name: str) -> None:
         assert moved == record["offset_after"], what
         assert list(result.shape) == record["shape"], what
         data = raw(result)
-        if name not in APPROXIMATE and not (name in NEIGHBOURS and record["size"] >= 40_961):
+        is_exact = name not in APPROXIMATE or (
+            name in EXACT_BUT_FOR_DOUBLES and result.dtype != torch.float64
+        )
+        if is_exact and not (name in NEIGHBOURS and record["size"] >= 40_961):
             assert hashlib.sha256(data).hexdigest()[:32] == record["sha256"], what
             continue
         for ours, theirs in windows(record, data, result.element_size()):
