@@ -87,6 +87,29 @@ def test_what_asks_for_its_gpu_is_run_by_itself():
     assert "* run by itself" in str(comparison)
 
 
+@pytest.mark.parametrize("module", [torch.remote, torch.accelerator])
+def test_what_reads_its_free_memory_is_run_by_itself(module):
+    name = "mem_get_info" if module is torch.remote else "get_memory_info"
+    if not hasattr(module, name):
+        pytest.skip(f"this PyTorch has no {module.__name__}.{name}")
+    free_bytes = []
+
+    def program(device):
+        free, _ = getattr(module, name)(device)
+        free_bytes.append(free)
+        torch.empty(free // 2, dtype=torch.uint8, device=device)
+
+    comparison = torch_remote.compare(program, ["H100", "T4"])
+    assert [row.own_run for row in comparison.rows] == [
+        "",
+        "for the program asks for the GPU's free memory",
+    ]
+    assert len(set(free_bytes)) == 2
+    for row, free in zip(comparison.rows, free_bytes, strict=True):
+        assert row.fits
+        assert 0 <= row.allocated_bytes_peak - free // 2 < 2**21
+
+
 def test_gpus_that_answer_alike_share_a_run():
     runs = []
 

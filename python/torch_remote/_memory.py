@@ -9,7 +9,7 @@ of all its clients together. Elsewhere the client's own counts are the answer, a
 import torch
 
 from torch_remote._devices import device_index
-from torch_remote._emulation.questions import note_question
+from torch_remote._emulation.questions import FREE_MEMORY, note_question
 from torch_remote._loading import ensure_loaded
 
 _DeviceArgument = torch.device | str | int | None
@@ -46,7 +46,7 @@ def max_memory_reserved(device: _DeviceArgument = None) -> int:
 
 def mem_get_info(device: _DeviceArgument = None) -> tuple[int, int]:
     """Free and total bytes; (0, 0) where the executor has no GPU, real or emulated, and no such bound."""
-    note_question("total_memory")
+    note_question(FREE_MEMORY)
     numbers = memory_stats(device)
     return numbers.get("free_bytes", 0), numbers.get("total_bytes", 0)
 
