@@ -259,7 +259,8 @@ std::optional<protocol::Numbers> Emulation::memory_statistics() {
 }
 
 void Emulation::reset_peak_memory() noexcept { memory_.reset_peak(); }
-void Emulation::reset_accumulated_memory() noexcept {
+  return true;
+bool Emulation::reset_accumulated_memory() noexcept {
   memory_.reset_accumulated();
   device_calls_.assign(device_calls_.size(), {});
 }

@@ -123,7 +123,7 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
 
   std::optional<protocol::Numbers> memory_statistics() override;
   void reset_peak_memory() noexcept override;
-  void reset_accumulated_memory() noexcept override;
+  bool reset_accumulated_memory() noexcept override;
   void empty_cache() noexcept override;
 
   // The program ends a step, or begins its first one.

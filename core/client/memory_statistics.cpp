@@ -119,10 +119,7 @@ std::pair<std::uint64_t, std::uint64_t> memory_info(Device& device) {
 }
 
 void reset_accumulated_statistics(Device& device) {
-  if (device.session().modelled_memory_statistics()) {
-    device.session().reset_accumulated_memory();
-    return;
-  }
+  if (device.session().reset_accumulated_memory()) return;
   Numbers before;
   for (const auto& [name, value] : all_numbers(device)) {
     if (is_accumulated(name)) before.emplace(name, value);

@@ -119,7 +119,8 @@ class SessionObserver {
   // Under PyTorch's names (torch.cuda.memory_stats), with "free_bytes" and "total_bytes".
   virtual std::optional<protocol::Numbers> memory_statistics() { return std::nullopt; }
   virtual void reset_peak_memory() noexcept {}
-  virtual void reset_accumulated_memory() noexcept {}
+  // False where it models no memory.
+  virtual bool reset_accumulated_memory() noexcept { return false; }
   virtual void empty_cache() noexcept {}
 };
 

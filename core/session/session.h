@@ -128,7 +128,7 @@ class Session {
   protocol::Numbers memory_statistics();
   // The same by the observer, without one; nothing where none models memory.
   std::optional<protocol::Numbers> modelled_memory_statistics();
-  // Of the observer: true if there is one.
+  // Of the observer; false where none models memory.
   bool reset_accumulated_memory();
   // By the observer's clock, without a round trip; nothing where none models time.
   std::optional<ModelledTime> modelled_time();

@@ -117,8 +117,7 @@ std::optional<ModelledTime> Session::modelled_time() {
 
 bool Session::reset_accumulated_memory() {
   const Lock lock(mutex_);
-  if (observer_) observer_->reset_accumulated_memory();
-  return observer_ != nullptr;
+  return observer_ && observer_->reset_accumulated_memory();
 }
 
 void Session::reset_peak() {

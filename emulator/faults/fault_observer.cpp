@@ -150,8 +150,8 @@ void FaultObserver::reset_peak_memory() noexcept {
   if (inner_) inner_->reset_peak_memory();
 }
 
-void FaultObserver::reset_accumulated_memory() noexcept {
-  if (inner_) inner_->reset_accumulated_memory();
+bool FaultObserver::reset_accumulated_memory() noexcept {
+  return inner_ && inner_->reset_accumulated_memory();
 }
 
 void FaultObserver::empty_cache() noexcept {

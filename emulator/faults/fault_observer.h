@@ -48,7 +48,7 @@ class FaultObserver final : public session::SessionObserver {
   std::optional<session::ModelledSpan> last_span() override;
   std::optional<protocol::Numbers> memory_statistics() override;
   void reset_peak_memory() noexcept override;
-  void reset_accumulated_memory() noexcept override;
+  bool reset_accumulated_memory() noexcept override;
   void empty_cache() noexcept override;
 
  private:
