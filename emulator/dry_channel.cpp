@@ -148,6 +148,8 @@ class DryChannel final : public transport::Channel {
     wakes_.notify_all();
   }
 
+  bool answers_at_once() const override { return true; }
+
  private:
   void welcome(const Message& message) {
     const protocol::Hello hello = protocol::decode_hello(message.body());

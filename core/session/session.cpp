@@ -40,7 +40,8 @@ Session::Session(std::unique_ptr<transport::Channel> channel, const std::string&
   // What is appended and what is in flight are each below the limit.
   locations_.resize(
       std::bit_ceil(2 * std::size_t{link_.welcome().limits.operations_in_flight_max}));
-  keeper_ = transport::start_background_thread([this] { keep(); });
+  answers_at_once_ = link_.channel().answers_at_once();
+  if (!answers_at_once_) keeper_ = transport::start_background_thread([this] { keep(); });
 }
 
 Session::~Session() { close(); }

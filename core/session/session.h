@@ -7,7 +7,8 @@
 // Threads: any number may use a session. A Turn holds the session's lock, so the commands that one
 // Turn appends stay together, and all threads' commands form one program order. Whoever waits
 // receives for everybody: there is no receiving thread to hand over to, which halves the latency of
-// a read. A keeper thread sends what lies around, and keeps the connection.
+// a read. A keeper thread sends what lies around, and keeps the connection; a channel that answers
+// at once (core/transport/channel.h) needs none.
 #pragma once
 
 #include <chrono>
@@ -223,6 +224,7 @@ class Session {
   std::deque<protocol::Failure> unseen_failures_;
   std::optional<std::string> ended_;  // why, when the session is over
 
+  bool answers_at_once_ = false;  // of the channel: there is no keeper then
   bool somebody_receives_ = false;
   std::condition_variable received_;
   bool keeper_sleeps_ = false;

@@ -126,8 +126,11 @@ void Session::end_session(const std::string& reason) {
 
 // While the executor is idle a small batch goes out at once; the busier it is, the larger they get.
 void Session::flush_if_worthwhile() {
+  constexpr std::size_t kBatchSizeBytesMax = 32 * 1024;
   const std::size_t in_flight = link_.window().message_count();
-  const std::size_t worthwhile = in_flight == 0 ? 512 : in_flight < 4 ? 8 * 1024 : 32 * 1024;
+  const std::size_t worthwhile = answers_at_once_ || in_flight >= 4 ? kBatchSizeBytesMax
+                                 : in_flight > 0                    ? 8 * 1024
+                                                                    : 512;
   if (batch_.size_bytes() >= worthwhile || payload_size_bytes_ > 0) {
     flush();
     receive();

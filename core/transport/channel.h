@@ -46,6 +46,10 @@ class Channel {
 
   // Ends a wait() that runs now, or the next one. Any thread.
   virtual void wake() = 0;
+
+  // Whether all that a message is answered by can be received as soon as send() returns: then
+  // nobody gains by a message that is sent early.
+  virtual bool answers_at_once() const { return false; }
 };
 
 // A DEALER socket. session_id names the peer to a ROUTER, so that a new connection takes over from
