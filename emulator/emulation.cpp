@@ -44,8 +44,8 @@ Entry& entry_of(std::vector<Entry>& entries, std::uint32_t number) {
 Emulation::Emulation(std::vector<GpuModel> gpus, EmulationOptions options)
     : values_(options.values),
       read_settings_(std::move(options.settings)),
-      memory_(std::move(gpus), std::move(options.memory)),
-      clocks_(memory_.gpus(), options.time),
+      clocks_(gpus, options.time),
+      memory_(std::move(gpus), std::move(options.memory), clocks_),
       device_calls_(memory_.gpus().size()),
       divergences_(memory_.gpus().size()) {}
 
@@ -223,10 +223,7 @@ void Emulation::record_stream(session::TensorId id, std::uint32_t stream) {
   memory_.record_stream(id, stream);
 }
 
-void Emulation::synchronize() {
-  memory_.synchronize();
-  clocks_.synchronize();
-}
+void Emulation::synchronize() { clocks_.synchronize(); }
 
 void Emulation::synchronize_event(session::EventId event) { clocks_.synchronize_event(event); }
 
@@ -259,10 +256,10 @@ std::optional<protocol::Numbers> Emulation::memory_statistics() {
 }
 
 void Emulation::reset_peak_memory() noexcept { memory_.reset_peak(); }
-  return true;
 bool Emulation::reset_accumulated_memory() noexcept {
   memory_.reset_accumulated();
   device_calls_.assign(device_calls_.size(), {});
+  return true;
 }
 void Emulation::empty_cache() noexcept {
   memory_.empty_cache();

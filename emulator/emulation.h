@@ -23,7 +23,6 @@
 #include "core/session/observer.h"
 #include "emulator/allocator/caching_allocator.h"
 #include "emulator/allocator/models_memory.h"
-#include "emulator/allocator/stream_events.h"
 #include "emulator/capability_rules.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_groups.h"
@@ -94,6 +93,8 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
  public:
   // At least one GPU; what their texts view has to live as long as this.
   explicit Emulation(std::vector<GpuModel> gpus, EmulationOptions options = {});
+  Emulation(const Emulation&) = delete;
+  Emulation& operator=(const Emulation&) = delete;
 
   void define_operator(std::uint32_t number, std::string_view name,
                        std::string_view overload) override;
@@ -143,7 +144,6 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
   const ZeroReads& zero_reads() const { return zero_reads_; }
   // The first GPU's, modelled by itself from then on.
   CachingAllocator& allocator() override { return memory_.governing_allocator(); }
-  StreamEvents& stream_events() override { return memory_.governing_events(); }
 
  private:
   // A plan that is looked at before each call.
@@ -201,8 +201,8 @@ class Emulation final : public session::SessionObserver, public ModelsMemory {
 
   Values values_;
   ReadSettings read_settings_;
-  MemoryGroups memory_;
   ClockGroup clocks_;
+  MemoryGroups memory_;                    // asks the clocks
   std::vector<DeviceCalls> device_calls_;  // by GPU, as far as they were timed
   std::vector<Operator> operators_;        // by number
   std::vector<Plan> plans_;                // by number

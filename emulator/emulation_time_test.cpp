@@ -117,6 +117,45 @@ TEST_F(EmulationTimeTest, EventsAreAnsweredByTheFirstGpu) {
   EXPECT_GT(emulation_.last_span()->gpu_end_ns, emulation_.last_span()->gpu_start_ns);
 }
 
+TEST_F(EmulationTimeTest, TheMemoryHistoryHasTheFirstGpusTime) {
+  emulation_.allocator().set_history({.is_enabled = true});
+  const session::NewStorage output = call();
+  emulation_.synchronize();
+  const double freed_us = host_us();
+  emulation_.free(output.id, output.size_bytes);
+  const auto events = emulation_.allocator().snapshot().events;
+  ASSERT_EQ(events.size(), 4u);
+  EXPECT_EQ(events[0].action, MemoryAction::kSegmentAllocate);
+  EXPECT_EQ(events[1].action, MemoryAction::kAllocate);
+  EXPECT_LT(events[1].time_us, 10);
+  EXPECT_EQ(events[2].action, MemoryAction::kFreeRequested);
+  EXPECT_EQ(events[2].time_us, static_cast<std::int64_t>(freed_us));
+  EXPECT_EQ(events[3].action, MemoryAction::kFreeCompleted);
+  EXPECT_EQ(events[3].time_us, events[2].time_us + 1);
+}
+
+// As a prefetcher's: a block that a copy's stream still reads isn't used again before that.
+TEST_F(EmulationTimeTest, BlocksWaitForTheStreamsThatUseThem) {
+  const auto reserved_bytes = [&](std::size_t gpu) {
+    return emulation_.outcomes()[gpu].reserved_bytes_peak / kMebibyte;
+  };
+  const session::NewStorage used = call();
+  emulation_.record_stream(used.id, 1);
+  for (int i = 0; i < 100; ++i) {
+    const session::NewStorage output = call(1);
+    emulation_.free(output.id, output.size_bytes);
+  }
+  emulation_.free(used.id, used.size_bytes);
+  const session::NewStorage other = call();
+  EXPECT_EQ(reserved_bytes(0), 192u);
+  emulation_.free(other.id, other.size_bytes);
+  emulation_.synchronize();
+  call();
+  call();
+  EXPECT_EQ(reserved_bytes(0), 192u);
+  EXPECT_EQ(reserved_bytes(1), 192u);
+}
+
 TEST_F(EmulationTimeTest, WhatIsRefusedTakesNoTime) {
   const double before_us = host_us();
   const session::NewStorage huge{.id = 99, .size_bytes = std::uint64_t{1} << 40};

@@ -61,8 +61,10 @@ bool depends_on_size(const AllocatorSettings& settings) {
 
 }  // namespace
 
-MemoryGroups::MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions options)
-    : gpus_(std::move(gpus)), options_(std::move(options)) {
+MemoryGroups::MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions options,
+                           ClockGroup& clocks)
+    : gpus_(std::move(gpus)), options_(std::move(options)), clocks_(&clocks) {
+  assert(clocks.size() == gpus_.size());
   assert(!gpus_.empty() && gpus_.size() <= std::numeric_limits<std::uint8_t>::max());
   const bool share = !depends_on_size(options_.allocator);
   for (GpuNumber gpu = 0; gpu < gpus_.size(); ++gpu) {
@@ -74,7 +76,8 @@ MemoryGroups::MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions option
     groups_.push_back(
         {.members = {gpu},
          .allocator = CachingAllocator(DeviceMemory(total_bytes, 0), options_.allocator,
-                                       options_.device_index, OutOfMemoryPolicy::kRecord)});
+                                       options_.device_index, OutOfMemoryPolicy::kRecord),
+         .events = ClockEvents(clocks)});
   }
   for (Group& group : groups_) settle(group);
   no_workspace_ = {.scripts = {{}}, .script_of_gpu = std::vector<std::uint8_t>(gpus_.size())};
@@ -82,6 +85,7 @@ MemoryGroups::MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions option
 
 // A group of one is that GPU; a larger one has memory without end, until one of its members hasn't.
 void MemoryGroups::settle(Group& group) {
+  group.events.answer_for(group.members.front());
   group.room_bytes = kEndlessBytes;
   for (const GpuNumber member : group.members)
     group.room_bytes = std::min(group.room_bytes, usable_memory_bytes(gpus_[member]));
@@ -127,6 +131,16 @@ void MemoryGroups::split_by_script(Group& group, const PlanScripts& plan) {
   }
 }
 
+// Which blocks the next request finds free depends on which events are done by then.
+void MemoryGroups::split_by_events(Group& group) {
+  if (!group.allocator.has_pending_events()) return group.events.clear();
+  group.events.tidy(group.members);
+  for (Group* next = &group; next != nullptr && next->members.size() > 1;) {
+    const GpuNumber first = next->members.front();
+    next = split(*next, [&](GpuNumber gpu) { return next->events.agree(first, gpu); });
+  }
+}
+
 void MemoryGroups::split_where_short(Group& group, std::uint64_t device_bytes_max) {
   const auto is_short = [&](std::uint64_t room_bytes) {
     return group.allocator.device().used_bytes() + device_bytes_max > room_bytes;
@@ -163,8 +177,11 @@ void MemoryGroups::call(PlanScripts& plan, std::span<const NewStorage> outputs,
                         const MemoryCaller& caller) {
   if (plan.device_bytes_max == 0) plan.device_bytes_max = device_bytes_max(plan, outputs);
   const bool differs = plan.scripts.size() > 1;
+  note_time();
   // Groups that come to be on the way are looked at as well.
   for (std::size_t i = 0; i < groups_.size(); ++i) {  // NOLINT(modernize-loop-convert): it grows
+    if (!groups_[i].events.empty()) [[unlikely]]
+      split_by_events(groups_[i]);
     if (groups_[i].members.size() == 1) continue;
     if (differs) split_by_script(groups_[i], plan);
     split_where_short(groups_[i], plan.device_bytes_max);
@@ -246,10 +263,15 @@ BlockIndex MemoryGroups::take(Group& group, std::uint64_t size_bytes, const Memo
     block = group.allocator.allocate(size_bytes, caller.stream, group.events, caller.location);
   } catch (const OutOfMemory& error) {
     if (!group.shortfall) note_shortfall(error.report());
+    group.events.apply_waits(group.members);
     throw;
   }
   const auto& first = group.allocator.first_out_of_memory();
-  if (first && !group.shortfall) note_shortfall(*first);
+  if (first && !group.shortfall) {
+    note_shortfall(*first);
+    group.events.drop_waits();
+  }
+  group.events.apply_waits(group.members);
   const AllocatorStatistics& counts = group.allocator.statistics();
   const auto allocated_bytes = static_cast<std::uint64_t>(counts.allocated_bytes.all.current);
   const auto reserved_bytes = static_cast<std::uint64_t>(counts.reserved_bytes.all.current);
@@ -272,6 +294,7 @@ void MemoryGroups::allocate(const NewStorage& storage, const MemoryCaller& calle
 }
 
 void MemoryGroups::free(session::TensorId id) noexcept {
+  note_time();
   const SlotNumber slot = slots_.release(id);
   for (Group& group : groups_) give_back_outputs(group, {&slot, 1});
 }
@@ -283,10 +306,6 @@ void MemoryGroups::record_stream(session::TensorId id, std::uint32_t stream) {
   }
 }
 
-void MemoryGroups::synchronize() {
-  for (Group& group : groups_) group.events.synchronize_device();
-}
-
 void MemoryGroups::reset_peak() noexcept {
   for (Group& group : groups_) group.allocator.reset_peak();
 }
@@ -296,15 +315,26 @@ void MemoryGroups::reset_accumulated() noexcept {
 }
 
 void MemoryGroups::empty_cache() noexcept {
-  for (Group& group : groups_) group.allocator.empty_cache(group.events);
+  note_time();
+  for (Group& group : groups_) {
+    group.allocator.empty_cache(group.events);
+    group.events.apply_waits(group.members);
+  }
 }
 
 CachingAllocator& MemoryGroups::governing_allocator() {
   split(groups_.front(), [](GpuNumber gpu) { return gpu == 0; });
+  note_time();
   return groups_.front().allocator;
 }
 
-StreamEvents& MemoryGroups::governing_events() { return groups_.front().events; }
+// Only the governing GPU's history can be asked for.
+void MemoryGroups::note_time() {
+  CachingAllocator& allocator = groups_.front().allocator;
+  if (!allocator.history().is_enabled()) return;
+  constexpr Nanoseconds kNanosecondsPerMicrosecond = 1000;
+  allocator.set_time(clocks_->clock(0).launcher_time_ns() / kNanosecondsPerMicrosecond);
+}
 
 MemoryGroups::Usage MemoryGroups::usage(GpuNumber gpu) const {
   const auto group = std::ranges::find_if(groups_, [&](const Group& one) {

@@ -3,9 +3,10 @@
 //
 // The memory of several GPUs that run the same program. Those that behave alike share one model of
 // the allocator: how blocks are cut and cached depends on a GPU's size only where the memory of one
-// runs out, and on its type only where an operator takes other workspaces there. At that point, and
-// not before, the model is copied and each goes on by itself, so the result is that of models that
-// were apart from the start.
+// runs out, and on its type only where an operator takes other workspaces there, or where a stream
+// is sooner done with a block that is to be used again. At that point, and not before, the model is
+// copied and each goes on by itself, so the result is that of models that were apart from the
+// start.
 //
 // Not thread-safe: the session's lock guards it.
 #pragma once
@@ -22,17 +23,16 @@
 
 #include "core/session/observer.h"
 #include "emulator/allocator/caching_allocator.h"
+#include "emulator/clock_events.h"
 #include "emulator/gpu_model.h"
 #include "emulator/memory_series.h"
 #include "emulator/planned_operator.h"
 #include "emulator/storage_slots.h"
+#include "emulator/time/clock_group.h"
 #include "emulator/workspace/library_settings.h"
 #include "emulator/workspace/memory_script.h"
 
 namespace torch_remote::emulator {
-
-// Numbers of GPUs: their places in the list that the groups were made of. 0 governs.
-using GpuNumber = std::size_t;
 
 // What the calls of a plan ask of the allocator, by GPU.
 struct PlanScripts {
@@ -68,8 +68,9 @@ struct MemoryGroupOptions {
 
 class MemoryGroups {
  public:
-  // At least one GPU, at most 256. What their texts view has to live as long as this.
-  MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions options);
+  // At least one GPU, at most 256. What their texts view has to live as long as this, and so have
+  // the clocks, which are of the same GPUs.
+  MemoryGroups(std::vector<GpuModel> gpus, MemoryGroupOptions options, ClockGroup& clocks);
 
   const std::vector<GpuModel>& gpus() const { return gpus_; }
   PlanScripts scripts_of(const PlannedOperator& planned) const;
@@ -85,7 +86,6 @@ class MemoryGroups {
   void allocate(const session::NewStorage& storage, const MemoryCaller& caller);
   void free(session::TensorId id) noexcept;
   void record_stream(session::TensorId id, std::uint32_t stream);
-  void synchronize();
 
   void reset_peak() noexcept;
   void reset_accumulated() noexcept;
@@ -93,7 +93,6 @@ class MemoryGroups {
 
   // Of GPU 0, which is then modelled by itself: for what changes a model, or looks into it.
   CachingAllocator& governing_allocator();
-  StreamEvents& governing_events();
 
   struct Usage {
     // Over the whole run, whatever the program has reset.
@@ -129,7 +128,7 @@ class MemoryGroups {
     CachingAllocator allocator;
     // What the device of the member with the least memory may be asked for.
     std::uint64_t room_bytes = 0;
-    EventsDoneAtSynchronize events{};
+    ClockEvents events;
     std::vector<BlockIndex> blocks{};  // by slot
     std::vector<Kept> kept{};
     MemorySeries series{};
@@ -148,6 +147,7 @@ class MemoryGroups {
   Group* split(Group& group, Stays stays);
   void settle(Group& group);
   void split_by_script(Group& group, const PlanScripts& plan);
+  void split_by_events(Group& group);
   void split_where_short(Group& group, std::uint64_t device_bytes_max);
   std::uint64_t device_bytes_max(const PlanScripts& plan,
                                  std::span<const session::NewStorage> outputs) const;
@@ -157,9 +157,11 @@ class MemoryGroups {
   BlockIndex take(Group& group, std::uint64_t size_bytes, const MemoryCaller& caller);
   void keep(Group& group, const ScriptStep& step, const Run& run);
   std::uint32_t handle_of_this_thread();
+  void note_time();
 
   std::vector<GpuModel> gpus_;
   MemoryGroupOptions options_;
+  ClockGroup* clocks_;
   std::deque<Group> groups_;  // the one of GPU 0 first
   StorageSlots slots_;
   PlanScripts no_workspace_;  // of an allocation alone

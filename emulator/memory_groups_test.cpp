@@ -31,8 +31,18 @@ std::vector<GpuModel> models(std::span<const std::string> types) {
   return found;
 }
 
-MemoryGroups groups_of(const std::vector<std::string>& types,
-                       OutOfMemoryPolicy policy = OutOfMemoryPolicy::kRecord) {
+struct Clocks {
+  explicit Clocks(std::span<const GpuModel> gpus) : clocks(gpus) {}
+  ClockGroup clocks;
+};
+
+struct GroupsWithClocks : Clocks, MemoryGroups {
+  GroupsWithClocks(const std::vector<GpuModel>& gpus, const MemoryGroupOptions& options)
+      : Clocks(gpus), MemoryGroups(gpus, options, clocks) {}
+};
+
+GroupsWithClocks groups_of(const std::vector<std::string>& types,
+                           OutOfMemoryPolicy policy = OutOfMemoryPolicy::kRecord) {
   return {models(types), {.out_of_memory = policy}};
 }
 
@@ -121,12 +131,12 @@ void run_on(MemoryGroups& groups, unsigned seed, std::span<const std::size_t> nu
 
 TEST(MemoryGroupsTest, GpusTogetherAreAsEachAlone) {
   for (unsigned seed = 0; seed < 8; ++seed) {
-    MemoryGroups together = groups_of(all_types());
+    GroupsWithClocks together = groups_of(all_types());
     const std::vector<std::size_t> numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8};
     run_on(together, seed, numbers);
     int short_count = 0;
     for (const std::size_t gpu : numbers) {
-      MemoryGroups alone = groups_of({all_types()[gpu]});
+      GroupsWithClocks alone = groups_of({all_types()[gpu]});
       run_on(alone, seed, {&gpu, 1});
       const auto shared = together.usage(gpu);
       const auto own = alone.usage(0);
@@ -146,7 +156,7 @@ TEST(MemoryGroupsTest, GpusTogetherAreAsEachAlone) {
 }
 
 TEST(MemoryGroupsTest, AreOneUntilSomethingDiffers) {
-  MemoryGroups groups = groups_of({"H200", "A100-40GB", "T4"});
+  GroupsWithClocks groups = groups_of({"H200", "A100-40GB", "T4"});
   EXPECT_EQ(groups.group_count(), 1u);
   groups.allocate({.id = 512, .size_bytes = 10 * kGib}, {.operation = "allocation"});
   EXPECT_EQ(groups.group_count(), 1u);
@@ -168,7 +178,7 @@ TEST(MemoryGroupsTest, AreOneUntilSomethingDiffers) {
 }
 
 TEST(MemoryGroupsTest, TheGoverningGpuRaisesAndNothingHasHappened) {
-  MemoryGroups groups = groups_of({"T4", "A100-80GB"}, OutOfMemoryPolicy::kRaise);
+  GroupsWithClocks groups = groups_of({"T4", "A100-80GB"}, OutOfMemoryPolicy::kRaise);
   groups.allocate({.id = 512, .size_bytes = 10 * kGib}, {.operation = "allocation"});
   const std::vector<NewStorage> outputs = {{.id = 1024, .size_bytes = kGib},
                                            {.id = 1536, .size_bytes = 5 * kGib}};
@@ -185,7 +195,7 @@ TEST(MemoryGroupsTest, TheGoverningGpuRaisesAndNothingHasHappened) {
 }
 
 TEST(MemoryGroupsTest, LibrariesKeepAWorkspaceForEachStream) {
-  MemoryGroups groups = groups_of({"A100-80GB"});
+  GroupsWithClocks groups = groups_of({"A100-80GB"});
   PlanScripts plan = plan_of(1, 0, /*differs=*/false);
   for (const std::uint32_t stream : {0u, 1u, 0u, 1u})
     groups.call(plan, {}, {.operation = "test::call", .stream = stream});
@@ -193,12 +203,111 @@ TEST(MemoryGroupsTest, LibrariesKeepAWorkspaceForEachStream) {
 }
 
 TEST(MemoryGroupsTest, SettingsThatNameAFractionOfTheMemoryKeepGpusApart) {
-  const MemoryGroups groups(
+  const GroupsWithClocks groups(
       models(std::vector<std::string>{"T4", "L4", "H100"}),
       {.allocator = parse_allocator_settings("garbage_collection_threshold:0.5")});
   EXPECT_EQ(groups.group_count(), 3u);
   EXPECT_EQ(groups.usage(2).total_bytes, gpu_model("H100").total_memory_bytes);
   EXPECT_EQ(groups.usage(2).free_bytes, usable_memory_bytes(gpu_model("H100")));
+}
+
+// ---- blocks that other streams use ----
+
+constexpr std::int64_t kMillisecond = 1'000'000;
+
+TEST(MemoryGroupsTest, ABlockIsFreeWhenTheStreamThatUsedItIsDone) {
+  GroupsWithClocks groups = groups_of({"H200", "T4", "H100"});
+  const MemoryCaller caller{.operation = "allocation"};
+  groups.allocate({.id = 512, .size_bytes = 64 * kMib}, caller);
+  for (const std::size_t gpu : {0, 1, 2}) {
+    const std::int64_t gpu_ns = (gpu == 1 ? 5 : 1) * kMillisecond;
+    groups.clocks.clock(gpu).launch(1, {.gpu_ns = gpu_ns, .host_ns = 1000, .kernel_count = 1});
+  }
+  groups.record_stream(512, 1);
+  groups.free(512);
+  const auto reserved = [&](std::size_t gpu) {
+    return groups.usage(gpu).statistics->reserved_bytes.all.current;
+  };
+  // A request of another size class asks for the event as well, and finds it under way everywhere.
+  groups.allocate({.id = 1024, .size_bytes = 64 * kMib}, caller);
+  EXPECT_EQ(groups.group_count(), 1u);
+  EXPECT_EQ(reserved(0), 128 * kMib);
+  for (const std::size_t gpu : {0, 1, 2}) groups.clocks.clock(gpu).wait_until(3 * kMillisecond);
+  groups.allocate({.id = 1536, .size_bytes = 64 * kMib}, caller);
+  EXPECT_EQ(groups.group_count(), 2u) << "on the T4 the stream isn't done yet";
+  EXPECT_EQ(reserved(0), 128 * kMib);
+  EXPECT_EQ(reserved(1), 192 * kMib);
+  EXPECT_EQ(reserved(2), 128 * kMib);
+  groups.clocks.clock(1).wait_until(6 * kMillisecond);
+  groups.allocate({.id = 2048, .size_bytes = 64 * kMib}, caller);
+  EXPECT_EQ(reserved(0), 192 * kMib);
+  EXPECT_EQ(reserved(1), 192 * kMib);
+}
+
+TEST(MemoryGroupsTest, GivingMemoryBackWaitsForStreams) {
+  GroupsWithClocks groups = groups_of({"H100", "T4"});
+  groups.allocate({.id = 512, .size_bytes = 64 * kMib}, {.operation = "allocation"});
+  for (const std::size_t gpu : {0, 1}) {
+    const auto gpu_ns = static_cast<std::int64_t>(gpu + 1) * kMillisecond;
+    groups.clocks.clock(gpu).launch(3, {.gpu_ns = gpu_ns, .host_ns = 1000, .kernel_count = 1});
+  }
+  groups.record_stream(512, 3);
+  groups.free(512);
+  groups.empty_cache();
+  for (const std::size_t gpu : {0, 1}) {
+    EXPECT_EQ(groups.usage(gpu).statistics->reserved_bytes.all.current, 0);
+    EXPECT_GT(groups.clocks.clock(gpu).host_time_us(), 1000.0 * static_cast<double>(gpu + 1));
+  }
+  EXPECT_EQ(groups.group_count(), 1u);
+}
+
+// Kernels, waits and blocks of several streams; on every GPU the kernels take another time.
+void run_streams_on(GroupsWithClocks& groups, unsigned seed, std::span<const std::size_t> numbers) {
+  std::mt19937_64 random(seed);
+  std::vector<session::TensorId> live;
+  session::TensorId next = 512;
+  for (std::uint64_t number = 0; number < 1500; ++number) {
+    const auto stream = static_cast<std::uint32_t>(random() % 4);
+    const auto choice = random() % 16;
+    if (choice < 6) {
+      live.push_back(next += 512);
+      groups.allocate({.id = live.back(), .size_bytes = random() % (40 * kMib)},
+                      {.operation = "allocation", .number = number, .stream = stream});
+    } else if (choice < 9) {
+      const auto work = static_cast<std::int64_t>(random() % 100'000);
+      for (std::size_t i = 0; i < numbers.size(); ++i) {
+        const auto gpu_ns = work * static_cast<std::int64_t>(3 + numbers[i]);
+        groups.clocks.clock(i).launch(stream,
+                                      {.gpu_ns = gpu_ns, .host_ns = 100'000, .kernel_count = 1});
+      }
+    } else if (choice < 12 && !live.empty()) {
+      groups.record_stream(live[random() % live.size()], stream);
+    } else if (choice < 15 && !live.empty()) {
+      std::swap(live[random() % live.size()], live.back());
+      groups.free(live.back());
+      live.pop_back();
+    } else if (random() % 16 == 0) {
+      groups.clocks.synchronize();
+    } else if (random() % 16 == 0) {
+      groups.empty_cache();
+    }
+  }
+}
+
+TEST(MemoryGroupsTest, GpusTogetherAreAsEachAloneWithStreams) {
+  for (unsigned seed = 0; seed < 8; ++seed) {
+    GroupsWithClocks together = groups_of(all_types());
+    const std::vector<std::size_t> numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    run_streams_on(together, seed, numbers);
+    EXPECT_GT(together.group_count(), 1u);
+    for (const std::size_t gpu : numbers) {
+      GroupsWithClocks alone = groups_of({all_types()[gpu]});
+      run_streams_on(alone, seed, {&gpu, 1});
+      EXPECT_EQ(*together.usage(gpu).statistics, *alone.usage(0).statistics)
+          << seed << " " << all_types()[gpu];
+      EXPECT_EQ(together.clocks.clock(gpu).host_time_us(), alone.clocks.clock(0).host_time_us());
+    }
+  }
 }
 
 TEST(StorageSlotsTest, NumbersStaySmallAndTheirOwn) {

@@ -89,6 +89,9 @@ class CachingAllocator {
     device_.place_segments(std::move(addresses));
   }
 
+  // Whether a block waits for other streams' events, so that the next request asks for them.
+  bool has_pending_events() const { return !pending_events_.empty(); }
+
   // The first request that didn't fit, under OutOfMemoryPolicy::kRecord.
   const std::optional<OutOfMemoryReport>& first_out_of_memory() const { return recorded_; }
 

@@ -6,7 +6,6 @@
 #pragma once
 
 #include "emulator/allocator/caching_allocator.h"
-#include "emulator/allocator/stream_events.h"
 
 namespace torch_remote::emulator {
 
@@ -17,7 +16,6 @@ class ModelsMemory {
 
   // Of the GPU that the program runs on.
   virtual CachingAllocator& allocator() = 0;
-  virtual StreamEvents& stream_events() = 0;
 };
 
 }  // namespace torch_remote::emulator

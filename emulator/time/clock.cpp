@@ -135,6 +135,13 @@ void Clock::device_free(std::uint32_t count, std::uint64_t size_bytes) {
 
 // ---- events and waits ----
 
+Nanoseconds Clock::stream_end_ns(StreamNumber number) const {
+  if (number == 0) return std::max(default_stream_.ready_ns, launcher_time_ns());
+  const auto found = other_streams_.find(number);
+  const Nanoseconds ready_ns = found == other_streams_.end() ? 0 : found->second.ready_ns;
+  return std::max(ready_ns, launcher_time_ns());
+}
+
 void Clock::record_event(EventNumber event, StreamNumber number, bool with_time) {
   host_ns_ += costs_.record_event_ns;
   send(kShortMessageSizeBytes);

@@ -84,6 +84,14 @@ class Clock {
   void synchronize();
   void synchronize_event(EventNumber event);
 
+  // The time of whoever launches: the program's own thread, or the executor behind a network.
+  Nanoseconds launcher_time_ns() const { return network_ ? launcher_ns_ : host_ns_; }
+  // When the launcher would see that all is done that the stream, or the GPU, has been given.
+  Nanoseconds stream_end_ns(StreamNumber stream) const;
+  Nanoseconds gpu_end_ns() const { return std::max(gpu_ns_, launcher_time_ns()); }
+  // The launcher waits until then.
+  void wait_until(Nanoseconds time_ns) { launcher_ns() = std::max(launcher_ns(), time_ns); }
+
   // The program's time, and when all that it has called will have been done.
   double host_time_us() const { return microseconds(host_ns_); }
   double gpu_time_us() const { return microseconds(gpu_ns_); }
@@ -111,7 +119,6 @@ class Clock {
     return other_streams_[number];
   }
 
-  // The time of whoever launches: the program's own thread, or the executor behind a network.
   Nanoseconds& launcher_ns() { return network_ ? launcher_ns_ : host_ns_; }
   void send(std::uint64_t size_bytes) {
     if (network_) launcher_ns_ = std::max(launcher_ns_, network_->arrival_ns(host_ns_, size_bytes));

@@ -153,6 +153,45 @@ def test_a_block_of_two_streams_waits(t4: torch.device) -> None:
     assert torch.remote.memory_reserved(t4) == 60 * MIB
 
 
+def test_a_block_is_free_when_its_other_stream_is_done() -> None:
+    device = torch_remote.emulate("T4", dry_run=True)
+    stream = torch.remote.Stream(device)
+    tensor = empty(30 * MIB, device)
+    with torch.remote.stream(stream):
+        matrix = torch.empty(8192, 8192, device=device)
+        matrix @ matrix  # more than a tenth of a second
+    before = torch.remote.memory_reserved(device)
+    tensor.record_stream(stream)
+    del tensor
+    kept = [empty(30 * MIB, device)]
+    assert torch.remote.memory_reserved(device) == before + 30 * MIB
+    stream.synchronize()
+    kept.append(empty(30 * MIB, device))
+    assert torch.remote.memory_reserved(device) == before + 30 * MIB
+    torch_remote.machine(device).stop()
+
+
+def test_history_has_the_modelled_time() -> None:
+    device = torch_remote.emulate("T4", dry_run=True)
+    torch.remote.memory._record_memory_history()
+    matrix = torch.empty(8192, 8192, device=device)
+    for _ in range(3):
+        matrix @ matrix
+    torch.remote.synchronize(device)
+    now_us = torch_remote.modelled_time(device).host_us
+    kept = empty(MIB, device)
+    times_us = [
+        event["time_us"] for event in torch.remote.memory._snapshot()["device_traces"][device.index]
+    ]
+    torch.remote.memory._record_memory_history(None)
+    del kept
+    assert times_us == sorted(times_us)
+    assert times_us[0] < 1000
+    assert now_us > 100_000
+    assert times_us[-1] == pytest.approx(now_us, abs=1000)
+    torch_remote.machine(device).stop()
+
+
 def test_history_has_the_programs_lines(t4: torch.device, tmp_path: Path) -> None:
     torch.remote.memory._record_memory_history(max_entries=1000)
     kept = torch.zeros(3 * MIB, dtype=torch.uint8, device=t4)
