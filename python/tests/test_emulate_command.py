@@ -115,7 +115,9 @@ def test_a_strict_dry_run_ends_at_the_first_read(script):
         ([], "a script, or -m and a module, is missing"),
         (["missing.py"], "there is no file missing.py"),
         (["--gpu", "H10", __file__], "H100"),
-        (["--batch-size", "0", __file__], "has to be at least 1"),
+        (["--batch-size", "0", __file__], "has to be a whole number of at least 1, not '0'"),
+        (["--batch-size", "x", __file__], "has to be a whole number of at least 1, not 'x'"),
+        (["--html", "/nowhere/page.html", __file__], "there is no folder /nowhere"),
     ],
 )
 def test_mistakes_are_named(words, message):

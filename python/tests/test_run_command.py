@@ -179,6 +179,16 @@ def test_a_provider(program: Path) -> None:
         (["--device", "tcp://127.0.0.1", "-m", "json.tool"], "endpoint"),
         (["--bogus", "-m", "json.tool"], "--bogus"),
         (["--device", "local:T4", "--dry-run", "-m", "json.tool"], "--dry-run goes with --gpu"),
+        *(
+            ([*where, option, "1", "-m", "json.tool"], f"{option} doesn't go with {what}")
+            for where, option, what in (
+                (("--gpu", "T4"), "--budget-usd", "an emulated GPU"),
+                (("--gpu", "T4"), "--server-key", "an emulated GPU"),
+                (("--device", "tcp://127.0.0.1:1"), "--gpu-count", "an executor that is running"),
+                (("--device", "mine"), "--gpu-count", "a machine that is running"),
+                (("--device", "local:T4"), "--server-key", "a machine of its own"),
+            )
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -178,7 +178,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="samples of a step (default: the first dimension of what the outermost module is given)",
     )
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with plots as well")
+    parser.add_argument(
+        "--html", type=_new_file, metavar="FILE", help="write a page with plots as well"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print JSON; what the program prints goes to stderr"
     )
@@ -186,7 +188,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError("has to be at least 1")
+        raise argparse.ArgumentTypeError(f"has to be a whole number of at least 1, not {text!r}")
     return number
+
+
+def _new_file(text: str) -> Path:
+    """A program may run for long before its page is written."""
+    path = Path(text)
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}")
+    return path

@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help="another machine: tcp://HOST:PORT, PROVIDER:TYPE such as local:T4 or modal:H100, or the name of one "
         "that torch-remote up has started",
     )
-    parser.add_argument("--gpu-count", type=int, default=1, metavar="N", help="so many GPUs")
+    parser.add_argument("--gpu-count", type=int, metavar="N", help="so many GPUs (default: 1)")
     parser.add_argument(
         "--server-key", metavar="KEY", help="the public key of the executor at tcp://..."
     )
@@ -104,20 +104,32 @@ def split_words(
 def _make_device(options: argparse.Namespace) -> Any:
     import torch_remote
 
+    count = 1 if options.gpu_count is None else options.gpu_count
     if options.gpu is not None:
+        _refuse(options, "an emulated GPU", "server_key", "budget_usd")
         return torch_remote.emulate(
-            options.gpu, gpu_count=options.gpu_count, dry_run=options.dry_run, on_read="zero"
+            options.gpu, gpu_count=count, dry_run=options.dry_run, on_read="zero"
         )
     if options.dry_run:
         raise ValueError("--dry-run goes with --gpu: a machine computes")
     if "://" in options.device:
+        _refuse(options, "an executor that is running", "gpu_count", "budget_usd")
         return torch_remote.connect(options.device, server_key=options.server_key)
     provider, colon, gpu_type = options.device.partition(":")
     if not colon:
+        _refuse(options, "a machine that is running", "gpu_count", "server_key", "budget_usd")
         return torch_remote.attach(provider)
+    _refuse(options, "a machine of its own", "server_key")
     return torch_remote.create_device(
-        provider, gpu_type, gpu_count=options.gpu_count, budget_usd=options.budget_usd
+        provider, gpu_type, gpu_count=count, budget_usd=options.budget_usd
     )
+
+
+def _refuse(options: argparse.Namespace, what: str, *names: str) -> None:
+    """Options that would change nothing."""
+    for name in names:
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} doesn't go with {what}")
 
 
 class _Used:
