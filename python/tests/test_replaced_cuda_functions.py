@@ -67,6 +67,10 @@ def test_memory() -> None:
     assert torch.cuda.max_memory_allocated("cuda:0") >= 4096
     assert torch.cuda.memory_reserved() >= torch.cuda.memory_allocated()
     assert torch.cuda.memory.memory_allocated() == torch.cuda.memory_allocated()
+    assert torch.cuda.memory_cached("cuda:0") == torch.cuda.memory_reserved()
+    assert torch.cuda.max_memory_cached(0) == torch.cuda.max_memory_reserved()
+    assert torch.cuda.get_allocator_backend() == "native"
+    torch.cuda.caching_allocator_delete(torch.cuda.caching_allocator_alloc(512))
     assert "Allocated memory" in torch.cuda.memory_summary()
     torch.cuda.memory._record_memory_history()
     again = torch.empty(512, device="cuda")

@@ -27,7 +27,7 @@ class LocalExecutor:
             torch_remote.machine(device).stop()
 
     Args:
-        device: what computes: "cpu", or "null" for nothing at all.
+        device: what computes: "cpu", "cuda" in builds that have it, or "null" for nothing at all.
         emulate: a GPU type that the executor emulates, or the path of a file that describes one.
         device_count: devices to choose from, by connect's device_index.
         libraries: files with operators beside PyTorch's own, as torch.ops.load_library takes them.

@@ -39,15 +39,12 @@ _REFUSED = {
     "use_mem_pool": "a remote device has one pool of memory",
     "CUDAPluggableAllocator": "the allocator is the executor's",
     "change_current_allocator": "the allocator is the executor's",
-    "caching_allocator_alloc": _ADDRESSES,
-    "caching_allocator_delete": _ADDRESSES,
     "current_blas_handle": _ADDRESSES,
     "current_solver_handle": _ADDRESSES,
     "cudart": _ADDRESSES,
     "ExternalStream": _ADDRESSES,
     "get_stream_from_external": _ADDRESSES,
     "clock_rate": _SENSORS,
-    "memory_usage": _SENSORS,
     "power_draw": _SENSORS,
     "temperature": _SENSORS,
     "utilization": _SENSORS,
@@ -192,7 +189,6 @@ def _own_functions(count: int) -> dict[str, Any]:
         "device_count": lambda: count,
         "device_memory_used": _device_memory_used,
         "device_of": _CudaDeviceOf,
-        "get_allocator_backend": lambda: "native",
         "get_arch_list": lambda: list(_ARCHITECTURES),
         "get_gencode_flags": lambda: " ".join(
             f"-gencode compute={one.replace('sm', 'compute')},code={one}" for one in _ARCHITECTURES
@@ -207,12 +203,6 @@ def _own_functions(count: int) -> dict[str, Any]:
         "is_current_stream_capturing": lambda: False,
         "is_initialized": lambda: True,
         "is_tf32_supported": remote.is_tf32_supported,
-        "max_memory_cached": lambda device=None: torch.cuda.max_memory_reserved(device),
-        "memory_cached": lambda device=None: torch.cuda.memory_reserved(device),
-        "reset_max_memory_allocated": lambda device=None: torch.cuda.reset_peak_memory_stats(
-            device
-        ),
-        "reset_max_memory_cached": lambda device=None: torch.cuda.reset_peak_memory_stats(device),
         "set_device": _set_device,
         "set_rng_state_all": _set_rng_state_all,
         "set_sync_debug_mode": lambda debug_mode: _only(
