@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from torch_remote_conformance.calls import Pair
 from torch_remote_conformance.case import Case, Level, Recorder
+from torch_remote_conformance.pairs import Pair
 from torch_remote_conformance.sources import Sample, reproducible
 from torch_remote_conformance.target import Target
 

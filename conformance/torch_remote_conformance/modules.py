@@ -16,9 +16,9 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from torch_remote_conformance import sources
-from torch_remote_conformance.calls import Pair, compare_gradients
 from torch_remote_conformance.case import Case, Level, Recorder
 from torch_remote_conformance.comparing import assert_same
+from torch_remote_conformance.pairs import Pair, compare_gradients
 from torch_remote_conformance.placing import tensors
 from torch_remote_conformance.sources import Sample, reproducible
 from torch_remote_conformance.target import Target

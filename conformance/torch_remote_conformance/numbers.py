@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from torch_remote_conformance import sources
-from torch_remote_conformance.calls import Pair
 from torch_remote_conformance.case import Recorder
+from torch_remote_conformance.pairs import Pair
 from torch_remote_conformance.sources import Sample
 
 _SAMPLES = 3

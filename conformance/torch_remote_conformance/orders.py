@@ -11,8 +11,8 @@ import torch
 from torch.utils import _pytree as pytree
 
 from torch_remote_conformance import sources
-from torch_remote_conformance.calls import Pair
 from torch_remote_conformance.case import Recorder
+from torch_remote_conformance.pairs import Pair
 from torch_remote_conformance.sources import Sample
 
 _SAMPLES = 2
