@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import pytest
+import torch
+from torch_remote import cli
 
 TRAINING = """
 import sys
@@ -120,10 +122,13 @@ def test_a_strict_dry_run_ends_at_the_first_read(script):
         (["--html", "/nowhere/page.html", __file__], "there is no folder /nowhere"),
     ],
 )
-def test_mistakes_are_named(words, message):
-    done = emulate(*words, check=False)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_mistakes_are_named(words, message, capsys):
+    """In this process: nothing has been changed yet where it ends."""
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(cli.main(["emulate", *words]))
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not torch.cuda.is_available()
 
 
 FLOAT8 = """
