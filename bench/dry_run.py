@@ -18,7 +18,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch_remote._emulation.device import make_device
+from torch_remote._emulation.device import chosen_gpus, make_device
 
 ROUNDS = 5
 QUICK_ROUNDS = 1
@@ -203,7 +203,7 @@ def main() -> int:
         f"A dry run on {len(torch_remote.GPU_TYPES)} GPUs at once, CPU time of all threads, "
         "microseconds an operator"
     )
-    device = make_device(torch_remote.GPU_TYPES, dry_run=True, oom="record", on_read="zero")
+    device = make_device(chosen_gpus("all"), dry_run=True, oom="record", on_read="zero")
     place = Place("dry", device)
     for program in PROGRAMS:
         measure(program, place, QUICK_ROUNDS if options.quick else ROUNDS, report)

@@ -13,11 +13,10 @@ import time
 from typing import TYPE_CHECKING
 
 import torch
-import torch_remote
 from measure import Report, make_parser, progress
 from torch import nn
 from torch.nn import functional
-from torch_remote._emulation.device import make_device
+from torch_remote._emulation.device import chosen_gpus, make_device
 from torch_remote._emulation.result import result_of
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     options = parse()
     started = time.perf_counter()
-    device = make_device(torch_remote.GPU_TYPES, dry_run=True, oom="record")
+    device = make_device(chosen_gpus("all"), dry_run=True, oom="record")
     parameters = train(device, 1 if options.quick else options.steps, options.length)
     seconds = time.perf_counter() - started
     report = Report(
