@@ -22,10 +22,12 @@ namespace {
 
 // Numbers that decide about the metadata of a result. Everything else of type Scalar or float may
 // vary from call to call under one plan; python/tests/test_plans.py holds this list against op_db.
-constexpr std::array<std::string_view, 3> kNumbersDecide = {
+constexpr std::array<std::string_view, 5> kNumbersDecide = {
     "aten::arange",              // the number of elements
     "aten::range",               // likewise
     "aten::linalg_vector_norm",  // ord = 0 counts: another accumulation type
+    "aten::_cudnn_rnn",          // dropout makes the reserve larger, and the workspace
+    "aten::_cudnn_rnn_backward",
 };
 
 ArgumentClass class_of(const c10::TypePtr& type) {

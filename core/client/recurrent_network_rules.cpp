@@ -106,7 +106,6 @@ void add_sequences(ClientPlan& plan, const Options& options, const Sizes& sizes,
 // num_layers, batch_first, dropout, train, bidirectional, batch_sizes, dropout_state?) ->
 // (output, hy, cy, reserve, weight_buf)
 bool cudnn_rnn(Arguments arguments, ClientPlan& plan) {
-  if (plan.kernels == Kernels::kAccelerator) return false;  // its cuDNN tells the sizes
   const at::Tensor& input = arguments[0].toTensor();
   const at::Tensor& buffer = tensor_or_none(arguments[3]);
   const at::Tensor& hidden = arguments[4].toTensor();
@@ -183,7 +182,6 @@ bool cudnn_rnn_backward(Arguments arguments, ClientPlan& plan) {
 // _cudnn_init_dropout_state(dropout, train, dropout_seed, ...) -> a state that only the executor
 // looks into.
 bool dropout_state(Arguments, ClientPlan& plan) {
-  if (plan.kernels == Kernels::kAccelerator) return false;
   add_contiguous(plan, {16}, c10::ScalarType::Byte);
   return true;
 }

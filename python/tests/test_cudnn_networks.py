@@ -226,3 +226,28 @@ def test_memory_is_that_of_an_h100(make_emulator: Callable[..., torch.device]) -
     assert gradients == 67174400
     del output, _
     assert torch.remote.memory_allocated(device) - before == gradients
+
+
+def test_dry_run(make_emulator: Callable[..., torch.device]) -> None:
+    device = make_emulator("H100", dry_run=True)
+    network = nn.LSTM(1024, 1024, num_layers=2, dropout=0.5).to(device)
+    x = torch.randn(35, 32, 1024, device=device)
+    before = torch.remote.memory_allocated(device)
+    output, _ = network(x)
+    output.sum().backward()
+    del output, _
+    # A state of dropout stays, beside the gradients: 8 bytes, rounded up.
+    assert torch.remote.memory_allocated(device) - before - 67174400 == 512
+
+
+def test_dropout_makes_the_reserve_larger(emulator: torch.device) -> None:
+    """The same network with and without: a bit for each element between the layers, aligned."""
+    network = nn.GRU(16, 16, num_layers=2).to(emulator)
+    x = torch.randn(32, 4, 16, device=emulator)
+    sizes = []
+    for network.dropout in (0.0, 0.5, 0.0):
+        result = network(x)[0].grad_fn
+        assert result is not None
+        reserve = getattr(result, "_saved_result3")  # noqa: B009 (mypy)
+        sizes.append(reserve.numel())
+    assert sizes == [256 + 13 * 32 * 4 * 16 * 4 + extra for extra in (0, 256, 0)]
