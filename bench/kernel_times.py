@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from kernel_times.measured import Sample
 
 ITERATIONS = 12
-# Programs whose operators the client takes apart where CUDA has one kernel: what is timed is what
-# the emulated program runs, so that these errors are not the kernels'.
-TAKEN_APART = {
-    "lstm_language_model": "cuDNN's LSTM",
-}
 # Two GPUs that are this close aren't ordered by a measurement.
 TIE = 0.05
 LIMITS = {
@@ -235,7 +230,6 @@ def main() -> int:
         ["GPU", "float32", "tf32", "float16", "bfloat16"],
     )
     judged = judge_models(held_out)
-    same = [p for p in judged if p.sample.group not in TAKEN_APART]
     # Programs and models by the fit that knows none of them, square products by those without their
     # GPU.
     ordered = [*judged, *best]
@@ -247,8 +241,8 @@ def main() -> int:
     gpu_means = {gpu: mean_error(of) for gpu, of in by_gpu(kernels).items()}
     figures = {
         "leave one GPU out, mean": sum(gpu_means.values()) / len(gpu_means),
-        "leave one model out, mean": mean_error(same),
-        "leave one model out, worst": worst_error(same),
+        "leave one model out, mean": mean_error(judged),
+        "leave one model out, worst": worst_error(judged),
         "pairs of GPUs in the right order": right / pairs,
         "square products, mean": mean_error(squares),
     }
@@ -257,10 +251,10 @@ def main() -> int:
             held_out.evaluator.roofline([p.sample for p in kernels])
         ),
         "leave one model out, mean": mean_error(
-            held_out.evaluator.roofline([p.sample for p in same])
+            held_out.evaluator.roofline([p.sample for p in judged])
         ),
         "leave one model out, worst": worst_error(
-            held_out.evaluator.roofline([p.sample for p in same])
+            held_out.evaluator.roofline([p.sample for p in judged])
         ),
         "pairs of GPUs in the right order": roof_right / roof_pairs,
         "square products, mean": mean_error(
@@ -286,9 +280,6 @@ def main() -> int:
         f"{right_all}.\nOf {kernel_pairs} pairs of single kernels, nearly all of an H100 and an H200, "
         f"{kernel_right / kernel_pairs:.0%} are."
     )
-    for name, what in TAKEN_APART.items():
-        of = [p for p in judged if p.sample.group == name]
-        print(f"Not counted: {name} (mean {mean_error(of):.0%}): the client takes {what} apart.")
     if arguments.json:
         arguments.json.write_text(
             json.dumps({"figures": figures, "roofline": rooflines, "gpus": gpu_means}, indent=1)

@@ -69,8 +69,14 @@ bool takes_cudnn(const at::Tensor& input, at::TensorList states, at::TensorList 
 
 // ---- dropout ----
 
-// One state a device, made when a network first drops, from a seed of CPU's default generator, as
-// on CUDA: a program's seeds don't reach it again. It is the device's own, so it goes with it.
+// Drawn on the device, as on CUDA. A dry run has no values, and needs none.
+std::int64_t draw_seed(const at::TensorOptions& options) {
+  const at::Tensor seed = at::empty({}, options.dtype(at::kLong)).random_();
+  return device_of(options.device()).has_values() ? seed.item<std::int64_t>() : 0;
+}
+
+// One state a device, made when a network first drops, from a seed of the device's default
+// generator, as on CUDA: a program's seeds don't reach it again.
 class DropoutStates {
  public:
   at::Tensor get(double dropout, const at::TensorOptions& options) {
@@ -79,10 +85,9 @@ class DropoutStates {
     State& state = states_.at(static_cast<std::size_t>(index));
     const std::uint64_t serial = device_serial(index);
     if (!state.tensor.defined() || state.serial != serial) {
-      const auto seed = at::empty({}, at::kLong).random_().item<std::int64_t>();
-      state = {
-          at::_cudnn_init_dropout_state(dropout, /*train=*/true, seed, options.dtype(at::kByte)),
-          serial};
+      state = {at::_cudnn_init_dropout_state(dropout, /*train=*/true, draw_seed(options),
+                                             options.dtype(at::kByte)),
+               serial};
     }
     return state.tensor;
   }

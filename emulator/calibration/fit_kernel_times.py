@@ -17,6 +17,7 @@ from kernel_times.captured import Capture
 from kernel_times.evaluation import Evaluator, bias, mean_error
 from kernel_times.fitting import Fit, priors
 from kernel_times.host_costs import host_values
+from kernel_times.recurrent_values import recurrent_values
 
 ROWS = Path(__file__).resolve().parent.parent / "time" / "calibration_rows.inc"
 HEADER = """// Copyright (C) 2026 the torch-remote authors
@@ -43,7 +44,7 @@ def main() -> int:
     capture.capture(samples)
     evaluator = Evaluator(capture, samples)
     fitted = Fit(evaluator).fit(evaluator.samples, arguments.iterations)
-    host = host_values()
+    host = host_values() | recurrent_values()
     arguments.out.write_text(HEADER + "".join(rows(fitted, host)))
     for source in sorted({sample.source for sample in evaluator.samples}):
         of = [p for p in evaluator.predict(calibration=fitted) if p.sample.source == source]

@@ -4,6 +4,7 @@
 
 #include "emulator/time/operator_class.h"
 #include "emulator/time/product_work.h"
+#include "emulator/time/recurrent_work.h"
 #include "emulator/time/streaming_work.h"
 
 namespace torch_remote::emulator {
@@ -60,7 +61,7 @@ std::vector<KernelWork> operator_work(const PlannedOperator& planned, const Work
     case OperatorKind::kFusedOptimizer:
       return foreach_work(op);
     case OperatorKind::kRecurrent:
-      return recurrent_work(planned, tensors, context);
+      return recurrent_work(planned, context);
     case OperatorKind::kTransform:
       return transform_work(op);
     case OperatorKind::kLinearAlgebra:

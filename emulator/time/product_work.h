@@ -1,7 +1,7 @@
 // Copyright (C) 2026 the torch-remote authors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
-// The kernels of matrix products, convolutions, attention and recurrent layers.
+// The kernels of matrix products, convolutions and attention.
 #pragma once
 
 #include <vector>
@@ -18,8 +18,6 @@ Works product_work(const PlannedOperator& planned, const OperatorTensors& tensor
 Works convolution_work(const PlannedOperator& planned, const OperatorTensors& tensors,
                        const WorkContext& context);
 Works attention_work(const PlannedOperator& planned, const OperatorTensors& tensors,
-                     const WorkContext& context);
-Works recurrent_work(const PlannedOperator& planned, const OperatorTensors& tensors,
                      const WorkContext& context);
 
 // Reads and writes a tensor once, in another order.

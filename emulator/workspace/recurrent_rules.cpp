@@ -98,9 +98,12 @@ void backward(const RuleContext& context, ScriptWriter& script) {
   script.free(output_zeros);
 }
 
-// As an H100 and an H200 were asked for it (lstm_language_model).
-void dropout_state(const RuleContext& /*context*/, ScriptWriter& script) {
-  script.sized_output(0, 8);
+// The generators of 1024 threads a multiprocessor, 48 bytes each: 6,488,064 bytes, as an H100 and
+// an H200 were asked for them.
+void dropout_state(const RuleContext& context, ScriptWriter& script) {
+  constexpr std::uint64_t kThreads = 1024, kGeneratorBytes = 48;
+  script.sized_output(
+      0, static_cast<std::uint64_t>(context.gpu.multiprocessor_count) * kThreads * kGeneratorBytes);
 }
 
 constexpr std::array kRules = std::to_array<NamedRule>({

@@ -21,7 +21,6 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
-#include <numeric>
 #include <torch/csrc/autograd/autograd.h>
 #include <tuple>
 #include <utility>
@@ -91,13 +90,16 @@ void check(const Call& call) {
         "a recurrent network's weights don't have the hidden size that is told");
   }
   if (!call.is_packed()) return;
-  const auto rows =
-      std::accumulate(call.batch_sizes.begin(), call.batch_sizes.end(), std::int64_t{0});
-  TORCH_CHECK_VALUE(call.batch_sizes.back() > 0 &&
-                        std::ranges::is_sorted(call.batch_sizes, std::ranges::greater()) &&
-                        call.batch_sizes.front() <= call.input.size(0) &&
-                        rows == call.input.size(0),
-                    "batch sizes have to decrease and to sum up to the rows of the input");
+  const std::int64_t rows = call.input.size(0);
+  bool fits = call.batch_sizes.back() > 0 &&
+              std::ranges::is_sorted(call.batch_sizes, std::ranges::greater());
+  std::int64_t rest = rows;
+  for (std::size_t i = 0; fits && i < call.batch_sizes.size(); ++i) {
+    fits = call.batch_sizes[i] <= rest;
+    if (fits) rest -= call.batch_sizes[i];
+  }
+  TORCH_CHECK_VALUE(fits && rest == 0,
+                    "batch sizes have to decrease and to sum up to the rows of the input, ", rows);
 }
 
 // `options`: the position of mode.
