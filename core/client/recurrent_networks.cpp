@@ -57,14 +57,19 @@ bool is_acceptable(const at::Tensor& input) {
          input.sym_numel() != 0 && has_recurrent_networks(device_of(input.device()));
 }
 
-// cuDNN's operator has no forward derivative; the cells have.
-bool has_tangent(const at::Tensor& tensor) {
-  return tensor.defined() && tensor._fw_grad(/*level=*/0).defined();
+// cuDNN's operator has neither a forward derivative nor a rule for torch.func's transforms: what
+// is inside one gets the cells, which have some.
+bool is_transformed(const at::Tensor& tensor) {
+  constexpr c10::DispatchKeySet kTransforms(
+      {c10::DispatchKey::FuncTorchBatched, c10::DispatchKey::FuncTorchGradWrapper});
+  return tensor.defined() &&
+         (tensor.key_set().has_any(kTransforms) || tensor._fw_grad(/*level=*/0).defined());
 }
 
 bool takes_cudnn(const at::Tensor& input, at::TensorList states, at::TensorList weights) {
-  return is_acceptable(input) && !weights.empty() && !has_tangent(input) &&
-         std::ranges::none_of(states, has_tangent) && std::ranges::none_of(weights, has_tangent);
+  return is_acceptable(input) && !weights.empty() && !is_transformed(input) &&
+         std::ranges::none_of(states, is_transformed) &&
+         std::ranges::none_of(weights, is_transformed);
 }
 
 // ---- dropout ----

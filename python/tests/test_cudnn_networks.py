@@ -195,6 +195,25 @@ def test_autocast_is_half_precision(emulator: torch.device) -> None:
     torch.testing.assert_close(output.detach().cpu().float(), expected[0], atol=4e-3, rtol=4e-3)
 
 
+def test_function_transforms(device: torch.device) -> None:
+    """They get the cells: cuDNN's operator has no rule for vmap."""
+
+    def program(where: torch.device) -> list[Tensor]:
+        network = made("lstm", where)
+        weights = dict(network.named_parameters())
+        x = torch.linspace(-1, 1, 2 * 5 * 2 * 3).reshape(2, 5, 2, 3).to(where)
+
+        def loss(weights: dict[str, Tensor], x: Tensor) -> Tensor:
+            output: Tensor = torch.func.functional_call(network, weights, (x,))[0]
+            return output.square().sum()
+
+        gradient = torch.func.grad(loss)
+        each = torch.func.vmap(gradient, in_dims=(None, 0))
+        return leaves([gradient(weights, x[0]), each(weights, x)])
+
+    torch.testing.assert_close(program(device), program(torch.device("cpu")))
+
+
 def test_no_gradients_and_views(device: torch.device) -> None:
     network = made("gru", device, batch_first=True).eval()
     x = inputs(device).detach()

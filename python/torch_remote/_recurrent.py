@@ -34,7 +34,7 @@ def _suits(module: torch.nn.RNNBase) -> bool:
     weights: list[Any] = module._flat_weights
     if not weights or len(weights) != len(module._flat_weights_names):
         return False
-    if not all(type(weight) in (torch.Tensor, torch.nn.Parameter) for weight in weights):
+    if not all(_has_memory(weight) for weight in weights):
         return False
     first = weights[0]
     return (
@@ -44,6 +44,13 @@ def _suits(module: torch.nn.RNNBase) -> bool:
         and all(w.device == first.device and w.dtype == first.dtype for w in weights)
         and len({weight.data_ptr() for weight in weights}) == len(weights)
         and _has_cudnn_networks(first.device)
+    )
+
+
+def _has_memory(weight: Any) -> bool:
+    """Neither a subclass, as fake tensors are, nor what torch.func's transforms hand in."""
+    return type(weight) in (torch.Tensor, torch.nn.Parameter) and not (
+        torch._C._functorch.is_functorch_wrapped_tensor(weight)
     )
 
 
