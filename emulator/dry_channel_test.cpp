@@ -4,14 +4,18 @@
 // What a session sees of an executor that isn't there.
 #include "emulator/dry_channel.h"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "core/session/byte_program_for_test.h"
 #include "core/session/session.h"
+#include "core/transport/channel.h"
 
 namespace torch_remote::emulator {
 namespace {
@@ -55,6 +59,40 @@ TEST(DryChannelTest, NothingIsInFlightHoweverMuchIsCalled) {
   program.session().synchronize();
   EXPECT_EQ(program.session().statistics().operations, 200'000u);
   EXPECT_EQ(program.session().statistics().storages, 0u);
+}
+
+// Passes everything on, and counts what is sent.
+class CountingChannel final : public transport::Channel {
+ public:
+  CountingChannel(std::unique_ptr<transport::Channel> inner, int& sent)
+      : inner_(std::move(inner)), sent_(sent) {}
+
+  void send(transport::Message& message) override {
+    ++sent_;
+    inner_->send(message);
+  }
+  bool receive(transport::Message& message) override { return inner_->receive(message); }
+  transport::ConnectionEvent next_event() override { return inner_->next_event(); }
+  void wait(std::chrono::milliseconds timeout) override { inner_->wait(timeout); }
+  void wake() override { inner_->wake(); }
+  bool answers_at_once() const override { return inner_->answers_at_once(); }
+
+ private:
+  std::unique_ptr<transport::Channel> inner_;
+  int& sent_;
+};
+
+TEST(DryChannelTest, GetsLargeBatchesAndWhatIsReadAtOnce) {
+  int sent = 0;
+  ByteProgram program(std::make_unique<CountingChannel>(make_dry_channel({}), sent), "this process",
+                      7);
+  const int before = sent;
+  for (int i = 0; i < 1000; ++i) program.session().free(program.copy(i + 1, 64), 64);
+  EXPECT_LE(sent - before, 10);
+  const TensorId id = program.copy(1, 8);
+  const int before_read = sent;
+  EXPECT_EQ(program.read(id, 8), Bytes(8));
+  EXPECT_GT(sent, before_read);
 }
 
 TEST(DryChannelTest, RefusesToDescribeWhatDependsOnValues) {
