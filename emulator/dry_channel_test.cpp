@@ -95,6 +95,18 @@ TEST(DryChannelTest, GetsLargeBatchesAndWhatIsReadAtOnce) {
   EXPECT_GT(sent, before_read);
 }
 
+TEST(DryChannelTest, CopiesThatNobodyWaitsForAreDoneAtOnce) {
+  ByteProgram program(make_dry_channel({}), "this process", 7);
+  const TensorId id = program.copy(1, 64);
+  const auto hold = std::make_shared<Bytes>(64, std::byte{1});
+  program.session().read_later(id, 0, *hold, hold);
+  EXPECT_EQ(*hold, Bytes(64));
+  EXPECT_EQ(hold.use_count(), 1);
+  const auto source = std::make_shared<Bytes>(64 * 1024);
+  program.session().write_later(program.copy(2, source->size()), 0, *source, source);
+  EXPECT_EQ(source.use_count(), 1);
+}
+
 TEST(DryChannelTest, RefusesToDescribeWhatDependsOnValues) {
   ByteProgram program(make_dry_channel({}), "this process", 7);
   EXPECT_THROW(program.describe(1, 10), session::OperationError);

@@ -208,6 +208,7 @@ std::optional<ModelledSpan> Session::read_later(TensorId id, std::uint64_t offse
     read_later_size_bytes_ += size_bytes;
     batch_.read(token, id, offset_bytes + done, size_bytes);
     flush();  // so that it is on its way while the program does something else
+    if (answers_at_once_) receive();  // and hold is let go
     done += size_bytes;
   }
   return span;
