@@ -219,6 +219,24 @@ def test_history_has_the_programs_lines(t4: torch.device, tmp_path: Path) -> Non
     assert trace[2]["frames"][0]["line"] == line + 2
 
 
+def test_plots_of_memory_are_pytorchs(
+    t4: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's own functions take the snapshots; the last one of theirs downloads a script, so it is left out."""
+    for drawing in (_memory_viz.segments, _memory_viz.memory):
+        monkeypatch.setattr(drawing, "__defaults__", (str,))
+    torch.remote.memory._record_memory_history(max_entries=1000)
+    kept = torch.zeros(3 * MIB, dtype=torch.uint8, device=t4)
+    torch.remote.memory._save_segment_usage(tmp_path / "segments.svg")
+    torch.remote.memory._save_memory_usage(tmp_path / "memory.svg", torch.remote.memory._snapshot())
+    torch.remote.memory._record_memory_history(None)
+    del kept
+    for name in ("segments.svg", "memory.svg"):
+        text = (tmp_path / name).read_text()
+        assert f"{Path(__file__).name}:" in text
+        assert str(3 * MIB) in text
+
+
 def test_the_memory_viewer_reads_snapshots(t4: torch.device) -> None:
     torch.remote.memory._record_memory_history()
     kept = [torch.zeros(size, device=t4) for size in (10, 1000, 10**6)]
