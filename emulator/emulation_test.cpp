@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -145,6 +146,93 @@ TEST_F(EmulationTest, OperatorsKeepTheirCountsWhenPlansAreReplaced) {
   EXPECT_EQ(before.calls, 2u);
   EXPECT_EQ(after.calls, 2u);
   EXPECT_EQ(after.gpu_us, before.gpu_us);
+}
+
+// Of float8 matrices that only GPUs from compute capability 8.9 on multiply.
+class RefusalTest : public EmulationTest {
+ protected:
+  void define() {
+    const protocol::Argument operand{
+        .kind = protocol::ArgumentKind::kTensor,
+        .layout = {.dtype = kFloat8E4m3fn, .sizes = {16, 16}, .strides = {1, 16}}};
+    protocol::PlanDefinition definition;
+    definition.plan = 50;
+    definition.operator_number = 90;
+    definition.arguments = {operand, operand};
+    definition.arguments.front().layout.strides = {16, 1};
+    emulation_->define_operator(90, "aten::_scaled_mm", "");
+    emulation_->define_plan(definition);
+  }
+  void call(std::uint32_t location) {
+    emulation_->call({.plan = 50, .location = location, .values = {}});
+  }
+
+  static constexpr protocol::DataType kFloat8E4m3fn = 24;
+};
+
+TEST_F(RefusalTest, WhatTheFirstGpuRefusesIsAnErrorAndChangesNothing) {
+  emulate({"T4", "H100", "A100"});
+  define();
+  for (const std::uint32_t location : {7u, 8u}) {
+    try {
+      call(location);
+      ADD_FAILURE() << "the call was not refused";
+    } catch (const session::OperationError& error) {
+      EXPECT_EQ(error.failure().operator_name, "aten::_scaled_mm");
+      EXPECT_THAT(error.what(), HasSubstr("compute capability >= 9.0 or 8.9"));
+      EXPECT_EQ(error.location(), location);
+    }
+  }
+  EXPECT_EQ(emulation_->operations(), 0u);
+  const std::vector<GpuOutcome> outcomes = emulation_->outcomes();
+  EXPECT_FALSE(outcomes[0].divergence);
+  ASSERT_TRUE(outcomes[1].divergence);
+  EXPECT_FALSE(outcomes[1].divergence->is_refused);
+  EXPECT_EQ(outcomes[1].divergence->location, 7u);  // of the first
+  EXPECT_FALSE(outcomes[2].divergence);
+}
+
+TEST_F(RefusalTest, WhatAnotherGpuRefusesIsNoted) {
+  emulate({"H100", "T4"});
+  define();
+  call(7);
+  EXPECT_EQ(emulation_->operations(), 1u);
+  const std::vector<GpuOutcome> outcomes = emulation_->outcomes();
+  ASSERT_TRUE(outcomes[1].divergence);
+  EXPECT_TRUE(outcomes[1].divergence->is_refused);
+  EXPECT_EQ(outcomes[1].divergence->operation, "aten::_scaled_mm");
+  EXPECT_THAT(outcomes[1].divergence->message, HasSubstr("compute capability >= 9.0 or 8.9"));
+}
+
+TEST_F(EmulationTest, SettingsAreThoseOfTheCall) {
+  ProgramSettings settings;
+  emulate({"H100"}, {.settings = [&settings] { return settings; }});
+  const protocol::Argument operand{
+      .kind = protocol::ArgumentKind::kTensor,
+      .layout = {.dtype = 6, .sizes = {4096, 4096}, .strides = {4096, 1}}};
+  protocol::PlanDefinition definition;
+  definition.plan = 50;
+  definition.operator_number = 90;
+  definition.arguments = {operand, operand};
+  definition.outputs.push_back({.kind = protocol::OutputKind::kFresh, .layout = operand.layout});
+  emulation_->define_operator(90, "aten::mm", "");
+  emulation_->define_plan(definition);
+  const auto called_us = [this](std::uint32_t id) {
+    const double before = emulation_->outcomes().front().gpu_busy_us;
+    const session::NewStorage output{.id = id, .size_bytes = 4096 * 4096 * 4};
+    emulation_->call({.plan = 50, .values = {}, .outputs = std::span(&output, 1)});
+    emulation_->free(id, output.size_bytes);
+    return emulation_->outcomes().front().gpu_busy_us - before;
+  };
+  const double exact_us = called_us(100);
+  settings.precision.allow_tf32_in_products = true;
+  const double rounded_us = called_us(101);
+  settings.precision.allow_tf32_in_products = false;
+  EXPECT_GT(exact_us, 3 * rounded_us);
+  EXPECT_NEAR(called_us(102), exact_us, 1e-6);
+  const OperatorUse use = emulation_->outcomes().front().operators.front();
+  EXPECT_EQ(use.calls, 3u);
+  EXPECT_NEAR(use.gpu_us, 2 * exact_us + rounded_us, 1e-6);
 }
 
 }  // namespace

@@ -149,6 +149,37 @@ def test_sparse_tensor_cores(gpu: str) -> None:
     torch_remote.machine(device).stop()
 
 
+def test_sparse_products_of_cutlass(gpu: str) -> None:
+    device = torch_remote.emulate(gpu, num_threads=1)
+    packed = torch.zeros(64, 32, dtype=torch.float16).to(device)
+    places = torch.zeros(64, 4, dtype=torch.int16).to(device)
+    dense = torch.zeros(64, 64, dtype=torch.float16).to(device)
+    is_sm8x = torch.remote.get_device_capability(device)[0] == 8
+    with pytest.raises(NotImplementedError if is_sm8x else RuntimeError) as caught:
+        torch._sparse_semi_structured_mm(packed, places, dense).cpu()
+    if is_sm8x:
+        assert "_sparse_semi_structured_mm" in str(caught.value)
+    else:
+        assert message(caught) == (
+            "sparse_semi_structured_mad_op : Supported only on GPUs with compute capability 8.x"
+        )
+    torch_remote.machine(device).stop()
+
+
+def test_semi_structured_tensors_of_scripts_that_say_cuda() -> None:
+    device = torch_remote.emulate("T4", num_threads=1)
+    replaced = torch_remote.replace_cuda(device)
+    try:
+        pruned = torch.tensor([0, 0, 1, 1], dtype=torch.float16).tile(128, 32).cuda()
+        with pytest.raises(
+            RuntimeError, match="architecture mismatch when calling `cusparseLtInit"
+        ):
+            torch.sparse.to_sparse_semi_structured(pruned)
+    finally:
+        replaced.undo()
+        torch_remote.machine(device).stop()
+
+
 NO_KERNEL = "No available kernel. Aborting execution."
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Limits that tests set: that a program fits into a GPU, how often it reads a value, what memory it takes."""
 
+import os
 import re
 import sys
 from collections import Counter
@@ -23,13 +24,16 @@ _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]))
 
 
 def assert_fits(
-    function: Callable[[torch.device], Any], gpu: str = "T4", *, dry_run: bool = False
+    function: Callable[[torch.device], Any],
+    gpu: str | os.PathLike[str] = "T4",
+    *,
+    dry_run: bool = False,
 ) -> int:
     """Calls a function with an emulated GPU, and fails where its memory is used up.
 
     Args:
         function: takes the device.
-        gpu: one of torch_remote.GPU_TYPES.
+        gpu: one of torch_remote.GPU_TYPES, or the path of a file that describes one.
         dry_run: shapes and memory alone, for programs that this machine couldn't compute; values
             that it reads are zeros.
 
