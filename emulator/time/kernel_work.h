@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "emulator/attention_kernel.h"
 #include "emulator/time/operator_time.h"
 
 namespace torch_remote::emulator {
@@ -28,9 +29,6 @@ struct Product {
       true;               // rows begin at multiples of 16 bytes, as tensor cores' fast kernels need
   double rate_share = 1;  // of what a plain product reaches
 };
-
-// Kernels for attention: cuDNN's, FlashAttention-2, and that of xFormers ("memory efficient").
-enum class AttentionKernel { kCudnn, kFlash, kEfficient };
 
 // Scaled dot product attention in one kernel.
 struct FusedAttention {

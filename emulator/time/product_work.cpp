@@ -295,17 +295,18 @@ Works convolution_work(const PlannedOperator& planned, const OperatorTensors& te
 
 namespace {
 
-AttentionKernel attention_kernel(std::string_view name, const TensorLayout& query, bool has_mask,
-                                 const GpuModel& gpu) {
-  const bool is_half = element_size_bytes(query) == 2;
-  if (!is_half) return AttentionKernel::kEfficient;
-  if (name.find("cudnn") != name.npos) return AttentionKernel::kCudnn;
-  if (name.find("flash") != name.npos) return AttentionKernel::kFlash;
-  if (name.find("efficient") != name.npos) return AttentionKernel::kEfficient;
-  // What PyTorch chooses on the GPU by itself.
-  if (gpu.capability_major >= 9) return AttentionKernel::kCudnn;
-  return gpu.capability_major >= 8 && !has_mask ? AttentionKernel::kFlash
-                                                : AttentionKernel::kEfficient;
+// Operators of CUDA's own name their kernel; the device's leaves it to the GPU.
+AttentionChoice named_kernel(std::string_view name) {
+  if (name.find("cudnn") != name.npos) return AttentionChoice::kCudnn;
+  if (name.find("flash") != name.npos) return AttentionChoice::kFlash;
+  if (name.find("efficient") != name.npos) return AttentionChoice::kEfficient;
+  return AttentionChoice::kByGpu;
+}
+
+// What follows the values in the schema of the operators that leave the kernel to the GPU.
+bool has_mask(const protocol::PlanDefinition& plan, std::size_t position) {
+  return position < plan.arguments.size() &&
+         plan.arguments[position].kind == protocol::ArgumentKind::kTensor;
 }
 
 }  // namespace
@@ -330,8 +331,11 @@ Works attention_work(const PlannedOperator& planned, const OperatorTensors& tens
   attention.width = size(query, 0);
   attention.is_backward = is_backward;
   attention.unit = math_unit(query.dtype, false);
-  const bool has_mask = !is_backward && tensors.arguments.size() > 3;
-  attention.kernel = attention_kernel(name, query, has_mask, context.gpu);
+  attention.kernel =
+      attention_kernel(context.gpu, named_kernel(name),
+                       {.is_half = query.dtype == kHalfType || query.dtype == kBfloat16Type,
+                        .width = static_cast<std::uint64_t>(attention.width),
+                        .has_mask = has_mask(planned.plan, first + 3)});
   const bool says_causal_second =
       !is_backward && (name.find("cudnn") != name.npos || name.find("efficient") != name.npos);
   if (boolean_argument(planned.plan, says_causal_second ? 1 : 0).value_or(false))

@@ -2,9 +2,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // Fused attention. The device's operator is one for all (core/client/attention_choice.cpp); which
-// kernel CUDA would take decides about the memory: cuDNN's on Hopper and datacenter Blackwell,
-// FlashAttention from Ampere on, the memory-efficient one (CUTLASS) for float32, with a mask, and
-// on Turing (ATen/native/transformers/cuda/sdp_utils.cpp).
+// kernel CUDA would take (emulator/attention_kernel.h) decides about the memory.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -12,6 +10,7 @@
 #include <span>
 
 #include "core/protocol/tensor_layout.h"
+#include "emulator/attention_kernel.h"
 #include "emulator/gpu_model.h"
 #include "emulator/workspace/call_view.h"
 #include "emulator/workspace/library_settings.h"
@@ -52,14 +51,10 @@ bool read_shape(const TensorLayout* query, const TensorLayout* key, Shape& shape
   return true;
 }
 
-AttentionChoice kernel_of(const RuleContext& context, const Shape& shape, bool has_mask) {
-  if (!is_half(shape.dtype)) return AttentionChoice::kEfficient;
-  if (context.settings.attention != AttentionChoice::kByGpu) return context.settings.attention;
-  const std::int32_t major = context.gpu.capability_major;
-  if (shape.width <= 128 && shape.width % 8 == 0 && (major == 9 || major == 10))
-    return AttentionChoice::kCudnn;
-  if (has_mask || major < 8 || shape.width > 256) return AttentionChoice::kEfficient;
-  return AttentionChoice::kFlash;
+AttentionKernel kernel_of(const RuleContext& context, const Shape& shape, bool has_mask) {
+  return attention_kernel(
+      context.gpu, context.settings.attention,
+      {.is_half = is_half(shape.dtype), .width = shape.width, .has_mask = has_mask});
 }
 
 // Of FlashAttention 2: how many parts the keys are cut into, so that all multiprocessors have work
@@ -134,9 +129,9 @@ void forward(const RuleContext& context, ScriptWriter& script) {
   Shape shape;
   if (!read_shape(context.call.tensor(0), context.call.tensor(1), shape)) return;
   switch (kernel_of(context, shape, context.call.tensor(3) != nullptr)) {
-    case AttentionChoice::kCudnn:
+    case AttentionKernel::kCudnn:
       return cudnn_forward(shape, script);
-    case AttentionChoice::kFlash:
+    case AttentionKernel::kFlash:
       return flash_forward(context, shape, script);
     default: {
       const std::uint32_t mask = script.allocate(padded_mask_bytes(context.call.tensor(3)));
@@ -219,9 +214,9 @@ void backward(const RuleContext& context, ScriptWriter& script) {
   Shape shape;
   if (!read_shape(context.call.tensor(1), context.call.tensor(2), shape)) return;
   switch (kernel_of(context, shape, context.call.tensor(4) != nullptr)) {
-    case AttentionChoice::kCudnn:
+    case AttentionKernel::kCudnn:
       return cudnn_backward(shape, script);
-    case AttentionChoice::kFlash:
+    case AttentionKernel::kFlash:
       return flash_backward(context.call, shape, script);
     default:
       return efficient_backward(shape, script);

@@ -10,11 +10,10 @@
 #include <optional>
 #include <string_view>
 
+#include "emulator/attention_kernel.h"
 #include "emulator/gpu_model.h"
 
 namespace torch_remote::emulator {
-
-enum class AttentionChoice : std::uint8_t { kByGpu, kFlash, kEfficient, kCudnn };
 
 struct LibrarySettings {
   // torch.backends.cudnn.allow_tf32: float32 convolutions on tensor cores.
