@@ -47,7 +47,7 @@ def main() -> int:
 def run_recorded(options: argparse.Namespace, results: dict[str, object]) -> bool:
     names = options.program or (QUICK_RECORDED if options.quick else recorded.PROGRAMS)
     comparisons = [
-        recorded.compare(name, gpu, with_requests=options.differences)
+        recorded.compare(name, gpu)
         for name in names
         if name in recorded.PROGRAMS
         for gpu in ([options.gpu] if options.gpu else recorded.archives())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from measuring import dry_gpu, error, memory
+from torch_remote import _C
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -126,20 +127,25 @@ def recorded_spans(archive: Path, program: str) -> list[Span]:
     ):
         events += line["events"]
     return [
-        Span(stats["allocated_bytes.all.peak"], stats["reserved_bytes.all.peak"], requests)
-        for stats, requests in zip(counters, requests_of_spans(events), strict=True)
+        Span(stats["allocated_bytes.all.peak"], stats["reserved_bytes.all.peak"], requests_of(span))
+        for stats, span in zip(counters, spans_of(events), strict=True)
     ]
 
 
-def requests_of_spans(events: list[Event]) -> list[list[int]]:
-    """Requested bytes, in order, of each span up to its snapshot."""
-    spans: list[list[int]] = [[]]
+def spans_of(events: list[Event]) -> list[list[Event]]:
+    """The events of each span up to its snapshot."""
+    spans: list[list[Event]] = [[]]
     for event in events:
         if event[0] == "s":
             spans.append([])
-        elif event[0] == "a":
-            spans[-1].append(event[1])
+        else:
+            spans[-1].append(event)
     return spans[:-1]
+
+
+def requests_of(events: list[Event]) -> list[int]:
+    """Requested bytes, in order."""
+    return [event[1] for event in events if event[0] == "a"]
 
 
 # ---- what the emulated GPU does ----
@@ -161,22 +167,24 @@ def skipped_updates() -> Iterator[None]:
         torch.amp.GradScaler._maybe_opt_step = step  # type: ignore[method-assign]
 
 
-def run(program: str, gpu: str, *, with_requests: bool) -> list[Span]:
-    """The set-up and the steps on an emulated GPU, without arithmetic."""
+def recorded_torch_minor(archive: Path) -> int:
+    """Of the PyTorch 2.x that made the recording, which its name tells."""
+    return int(archive.name.partition("-torch-2.")[2].partition("-")[0])
+
+
+def run(program: str, gpu: str, torch_minor: int) -> list[Span]:
+    """The set-up and the steps on an emulated GPU, without arithmetic.
+
+    Which of several free blocks is taken differs between versions of PyTorch, and what is reserved depends on it. So
+    what the operators ask for goes through the allocator of the version that was recorded.
+    """
     with dry_gpu(gpu) as device:
         functions = memory(device)
-        if with_requests:
-            functions.memory._record_memory_history(device=device)
-        peaks = []
+        functions.memory._record_memory_history(device=device)
 
         def end_span() -> None:
             functions.synchronize(device)
-            peaks.append(
-                (functions.max_memory_allocated(device), functions.max_memory_reserved(device))
-            )
-            if with_requests:
-                functions.memory._snapshot(device)  # marks the end among the events
-            functions.reset_peak_memory_stats(device)
+            functions.memory._snapshot(device)  # marks the end among the events
 
         step = PROGRAMS[program](device, False)
         end_span()
@@ -186,21 +194,40 @@ def run(program: str, gpu: str, *, with_requests: bool) -> list[Span]:
                 step()
             end_span()
         trace = CompactTrace()
-        if with_requests:
-            snapshot = functions.memory._snapshot(device)
-            trace.add_all(snapshot["device_traces"][device.index or 0])
+        snapshot = functions.memory._snapshot(device)
+        trace.add_all(snapshot["device_traces"][device.index or 0])
+        total_bytes = functions.mem_get_info(device)[1]
         del step
-    requests = requests_of_spans(trace.events) if with_requests else [[] for _ in peaks]
-    return [
-        Span(allocated, reserved, requested)
-        for (allocated, reserved), requested in zip(peaks, requests, strict=False)
-    ]
+    allocator = _C.CachingAllocator(total_bytes, torch_minor=torch_minor)
+    return replayed(trace.events, allocator)
 
 
-def compare(program: str, gpu: str, *, with_requests: bool = False) -> Comparison:
-    """The requests of the emulated GPU are listed if they are asked for, which takes longer."""
-    real = recorded_spans(archives()[gpu], program)
-    return Comparison(program, gpu, real, run(program, gpu, with_requests=with_requests))
+def replayed(events: list[Event], allocator: _C.CachingAllocator) -> list[Span]:
+    """Of each span up to its snapshot the peaks of the allocator that serves these requests and frees."""
+    blocks: list[int] = []
+    spans = []
+    for span in spans_of(events):
+        for event in span:
+            if event[0] == "a":
+                blocks.append(allocator.allocate(event[1])[0])
+            elif event[0] in ("x", "c"):
+                allocator.free(blocks[event[1]])
+        statistics = allocator.statistics()
+        spans.append(
+            Span(
+                statistics["allocated_bytes.all.peak"],
+                statistics["reserved_bytes.all.peak"],
+                requests_of(span),
+            )
+        )
+        allocator.reset_peak()
+    return spans
+
+
+def compare(program: str, gpu: str) -> Comparison:
+    archive = archives()[gpu]
+    emulated = run(program, gpu, recorded_torch_minor(archive))
+    return Comparison(program, gpu, recorded_spans(archive, program), emulated)
 
 
 def table(comparisons: list[Comparison]) -> list[str]:

