@@ -131,14 +131,16 @@ class LaidOut {
 // The tiles that are left over when all multiprocessors have had equally many: where two or more
 // multiprocessors are there for each, they share it, and all parts are kept. Else the parts of
 // eight tiles are finished by their own multiprocessors. Short sums (a few steps of 32) are shared
-// by half as many.
-std::uint64_t shared_tiles(std::uint64_t left_over, std::uint64_t sum_length,
+// by half as many, and by a quarter where no whole round goes before.
+std::uint64_t shared_tiles(std::uint64_t tiles, std::uint64_t sum_length,
                            std::uint64_t multiprocessors) {
   constexpr std::uint64_t kGroup = 8, kShortSum = 64 * 32;
+  const std::uint64_t left_over = tiles % multiprocessors;
   if (left_over == 0) return 0;
   if (multiprocessors / left_over >= 2) return multiprocessors / left_over * left_over;
   const std::uint64_t groups = std::max<std::uint64_t>(left_over / kGroup, 1) - 1;
-  return groups * kGroup / (sum_length < kShortSum ? 2 : 1);
+  if (sum_length >= kShortSum) return groups * kGroup;
+  return groups * kGroup / (tiles < multiprocessors ? 4 : 2);
 }
 
 // Output and input gradient in float32, in tiles of [pixels, channels]. For the output, tiles that
@@ -158,7 +160,7 @@ std::uint64_t shared_tiles_bytes(const TensorLayout& written, Product product,
   if (product == Product::kOutput) {
     if (convolution.is_pointwise || !fills_once || tiles >= 2 * multiprocessors) return 0;
     const std::uint64_t sum_length = element_count(*convolution.weight) / channels;
-    return shared_tiles(tiles % multiprocessors, sum_length, multiprocessors) * kTileBytes;
+    return shared_tiles(tiles, sum_length, multiprocessors) * kTileBytes;
   }
   if (convolution.is_strided) return 0;
   if (tiles * 10 <= multiprocessors * 6) return 3 * tiles * kTileBytes;
