@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 //
 // Shapes of results of operators that are called often, and for which PyTorch has no C++ meta
-// function. Each rule mirrors the operator's kernel; python/tests/test_shape_rules.py compares them.
+// function. Each rule mirrors the operator's kernel; python/tests/test_shape_rules.py compares
+// them.
 #pragma once
 
 #include <ATen/core/ivalue.h>
