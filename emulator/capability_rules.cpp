@@ -19,9 +19,7 @@ using protocol::TensorLayout;
 using workspace::CallView;
 using Message = std::optional<std::string>;
 
-// PyTorch's numbers of the narrow types.
-constexpr protocol::DataType kFloat8E5m2 = 23;
-constexpr protocol::DataType kFloat8E4m3fn = 24;
+constexpr protocol::DataType kFloat8E5m2 = 23;  // PyTorch's number
 
 struct RuleContext {
   const CallView& call;

@@ -70,7 +70,9 @@ bool set_peak(GpuModel& model, const std::string& text) {
     peak.reset();
     return true;
   }
-  return set(peak, parse_number(text, 1e-3, 1e6));
+  const std::optional<double> found = parse_number(text, 1e-3, 1e6);
+  if (found) peak = found;
+  return found.has_value();
 }
 
 bool set_capability(GpuModel& model, const std::string& text) {
