@@ -118,8 +118,18 @@ void Device::set_accumulated_before(protocol::Numbers numbers) {
   accumulated_before_ = std::move(numbers);
 }
 
+at::Tensor Device::dropout_state(const std::function<at::Tensor()>& make) {
+  const std::lock_guard lock(dropout_mutex_);
+  if (!dropout_state_.defined()) dropout_state_ = make();
+  return dropout_state_;
+}
+
 std::vector<protocol::Failure> Device::stop() {
   if (is_forked_child || stopped_.exchange(true)) return {};
+  const at::Tensor dropped = [this] {
+    const std::lock_guard lock(dropout_mutex_);
+    return std::move(dropout_state_);
+  }();
   auto unseen = session_->close();
   executor_.reset();
   plans_ = {};  // nobody gets a Turn any more

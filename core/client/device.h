@@ -5,6 +5,7 @@
 // each.
 #pragma once
 
+#include <ATen/core/Tensor.h>
 #include <atomic>
 #include <c10/core/Device.h>
 #include <cstdint>
@@ -64,6 +65,11 @@ class Device {
   protocol::Numbers accumulated_before() const;
   void set_accumulated_before(protocol::Numbers numbers);
 
+  // What the device's recurrent networks draw their dropout from: made when the first one drops,
+  // and dropped by stop(), since an index is free only when no tensor is left. Thread-safe; `make`
+  // is called under a lock.
+  at::Tensor dropout_state(const std::function<at::Tensor()>& make);
+
   // The members below are guarded by the session's lock: use them within a Turn.
   session::PlanTable& plan_table() { return plan_table_; }
   std::shared_ptr<const ClientPlan>& plan(std::uint32_t number) { return plans_[number]; }
@@ -84,6 +90,8 @@ class Device {
   std::uint64_t memory_size_bytes_ = 0;
   mutable std::mutex numbers_mutex_;
   protocol::Numbers accumulated_before_;
+  std::mutex dropout_mutex_;
+  at::Tensor dropout_state_;
   session::PlanTable plan_table_;
   std::vector<std::shared_ptr<const ClientPlan>> plans_;
   std::vector<bool> defined_operators_;

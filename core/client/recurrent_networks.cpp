@@ -12,9 +12,9 @@
 #include <ATen/ops/rnn_tanh_native.h>
 #include <algorithm>
 #include <array>
+#include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <cstddef>
-#include <mutex>
 #include <utility>
 
 #include "core/client/device.h"
@@ -82,34 +82,13 @@ std::int64_t draw_seed(const at::TensorOptions& options) {
 
 // One state a device, made when a network first drops, from a seed of the device's default
 // generator, as on CUDA: a program's seeds don't reach it again.
-class DropoutStates {
- public:
-  at::Tensor get(double dropout, const at::TensorOptions& options) {
-    const std::lock_guard lock(mutex_);
-    const int index = device_of(options.device()).index();
-    State& state = states_.at(static_cast<std::size_t>(index));
-    const std::uint64_t serial = device_serial(index);
-    if (!state.tensor.defined() || state.serial != serial) {
-      state = {at::_cudnn_init_dropout_state(dropout, /*train=*/true, draw_seed(options),
-                                             options.dtype(at::kByte)),
-               serial};
-    }
-    return state.tensor;
-  }
-
-  static DropoutStates& instance() {
-    static DropoutStates& states = *new DropoutStates;  // tensors may not outlive PyTorch's statics
-    return states;
-  }
-
- private:
-  struct State {
-    at::Tensor tensor;
-    std::uint64_t serial = 0;
-  };
-  std::mutex mutex_;
-  std::array<State, kDeviceCountMax> states_;
-};
+at::Tensor dropout_state_of(double dropout, const at::TensorOptions& options) {
+  return device_of(options.device()).dropout_state([&] {
+    const c10::InferenceMode is_kept(false);  // a later call may need it for its backward
+    return at::_cudnn_init_dropout_state(dropout, /*train=*/true, draw_seed(options),
+                                         options.dtype(at::kByte));
+  });
+}
 
 ThreeTensors run(const Network& network) {
   const std::int64_t width = network.state.size(2);
@@ -126,8 +105,7 @@ ThreeTensors run(const Network& network) {
   }
   const bool drops = network.dropout > 0 && network.train;
   const at::Tensor dropout_state =
-      drops ? DropoutStates::instance().get(network.dropout, network.input.options())
-            : at::Tensor();
+      drops ? dropout_state_of(network.dropout, network.input.options()) : at::Tensor();
   auto [output, state, cell, reserve, used_buffer] =
       at::_cudnn_rnn(network.input, network.weights, weights_per_cell, buffer, network.state,
                      network.cell, static_cast<std::int64_t>(network.kind), hidden_size,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch_remote
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -257,6 +258,16 @@ def test_dry_run(make_emulator: Callable[..., torch.device]) -> None:
     del output, _
     # The state of dropout stays, beside the gradients.
     assert torch.remote.memory_allocated(device) - before - 67174400 == 132 * 1024 * 48
+
+
+def test_the_state_of_dropout_ends_with_its_device(
+    make_emulator: Callable[..., torch.device],
+) -> None:
+    first = make_emulator("T4")
+    nn.LSTM(3, 4, 2, dropout=0.5).to(first)(torch.ones(2, 2, 3, device=first))
+    assert torch_remote.stats(first).storages == 1
+    torch_remote.machine(first).stop()
+    assert make_emulator("T4") == first  # the index is free again
 
 
 def test_dropout_makes_the_reserve_larger(emulator: torch.device) -> None:
