@@ -19,7 +19,9 @@ using protocol::TensorLayout;
 using workspace::CallView;
 using Message = std::optional<std::string>;
 
-constexpr protocol::DataType kFloat8E5m2 = 23;  // PyTorch's number
+// PyTorch's numbers.
+constexpr protocol::DataType kComplex64 = 9;
+constexpr protocol::DataType kFloat8E5m2 = 23;
 
 struct RuleContext {
   const CallView& call;
@@ -251,7 +253,7 @@ constexpr std::string_view kNamespace = "aten::";
 bool has_float32(const PlannedOperator& planned) {
   return std::ranges::any_of(planned.plan.arguments, [](const protocol::Argument& argument) {
     return argument.kind == protocol::ArgumentKind::kTensor &&
-           (argument.layout.dtype == workspace::kFloat32 || argument.layout.dtype == 9);
+           (argument.layout.dtype == workspace::kFloat32 || argument.layout.dtype == kComplex64);
   });
 }
 
