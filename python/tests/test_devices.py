@@ -81,7 +81,9 @@ def test_waiting_for_ever(executor: torch_remote.LocalExecutor) -> None:
 
 
 def test_arguments_of_another_type() -> None:
-    with pytest.raises(TypeError, match="gpu_type has to be a text such as 'H100', not None"):
+    with pytest.raises(
+        TypeError, match="gpu_type has to be a text such as 'H100', or the path of a file, not None"
+    ):
         torch_remote.emulate(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="endpoint has to be a text"):
         torch_remote.connect(5555)  # type: ignore[arg-type]
@@ -199,7 +201,7 @@ def test_properties_of_a_real_gpu(emulator: torch.device, monkeypatch: pytest.Mo
         "gpu_total_memory": "85017755648",
         "gpu_driver": "none of the properties",
     }
-    fake = Altered(description=lambda _: told)
+    fake = Altered(description=lambda _: told, emulated_gpu=lambda _: None)
     monkeypatch.setattr("torch_remote._devices.ensure_loaded", lambda: fake)
     properties = torch.remote.get_device_properties(emulator)
     assert (properties.name, properties.type) == ("NVIDIA H100 80GB HBM3", "H100")

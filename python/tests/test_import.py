@@ -112,7 +112,7 @@ def test_stub_of_the_extension_has_exactly_its_parameters() -> None:
             continue
         signature = getattr(_C, node.name).__doc__.splitlines()[0]
         text = signature.split(" -> ")[0].removeprefix(node.name)
-        parameters = [part.split(":")[0].strip() for part in text.strip("()").split(", ") if part]
+        parameters = re.findall(r"(?:^|, )(\w+):", text.strip("()"))
         assert parameters == [argument.arg for argument in node.args.args], node.name
 
 

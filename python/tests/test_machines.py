@@ -231,11 +231,11 @@ def test_keeping_random_states_starts_no_machine() -> None:
     machine = machine_on("lazy", start="lazy")
     (device,) = machine.devices
     torch.manual_seed(7)
-    with torch.random.fork_rng(range(torch.remote.device_count()), device_type="remote"):
+    with torch.random.fork_rng([device.index], device_type="remote"):
         torch.manual_seed(8)
         torch.rand(3)
     assert not machine.running
-    with torch.random.fork_rng(range(torch.remote.device_count()), device_type="remote"):
+    with torch.random.fork_rng([device.index], device_type="remote"):
         torch.manual_seed(9)
         inside = torch.rand(5, device=device)
     assert machine.running
