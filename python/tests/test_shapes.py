@@ -152,7 +152,9 @@ def test_gradients_as_on_cpu(emulator: torch.device, draws_as_cpu: torch.device,
 @pytest.mark.parametrize("name", cases(out=True))
 def test_out_as_on_cpu(emulator: torch.device, draws_as_cpu: torch.device, name: str) -> None:
     info = OPERATORS[name]
-    device = draws_as_cpu if any(part in name for part in DRAWING) else emulator
+    # An emulated A100 draws other numbers, and refuses float8 products.
+    is_cpus = "_scaled_mm" in name or any(part in name for part in DRAWING)
+    device = draws_as_cpu if is_cpus else emulator
     if name in UNINITIALIZED or name in NO_OUT:
         pytest.skip("nothing to compare: memory as it was, or outs that CPU leaves as they were")
     dtype = torch.float32 if torch.float32 in info.supported_dtypes("cpu") else torch.int64
