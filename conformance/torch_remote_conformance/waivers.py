@@ -21,6 +21,10 @@ KINDS = {
 FILE = Path(__file__).with_name("waivers.json")
 
 
+def _fits_one(target: str, patterns: str) -> bool:
+    return any(fnmatch.fnmatchcase(target, one) for one in patterns.split())
+
+
 @dataclass(frozen=True)
 class Waiver:
     """Says of cases that they fail."""
@@ -32,9 +36,9 @@ class Waiver:
     kind: str
     #: Versions of torch that it holds for, as pip writes them; empty for all.
     versions: str = ""
-    #: Shell pattern of target names.
+    #: Shell patterns of target names, with spaces between them.
     targets: str = "*"
-    #: Shell pattern of those among them that it does not hold for.
+    #: Shell patterns of those among them that it does not hold for.
     except_targets: str = ""
     #: The last day, YYYY-MM-DD; empty for no end.
     expires: str = ""
@@ -59,8 +63,8 @@ class Waiver:
     def concerns(self, target: str, torch_version: str) -> bool:
         """Whether it holds for such a run."""
         versions = SpecifierSet(self.versions)
-        is_excepted = fnmatch.fnmatchcase(target, self.except_targets)
-        is_meant = fnmatch.fnmatchcase(target, self.targets) and not is_excepted
+        is_excepted = _fits_one(target, self.except_targets)
+        is_meant = _fits_one(target, self.targets) and not is_excepted
         return is_meant and versions.contains(torch_version, prereleases=True)
 
 
