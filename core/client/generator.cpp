@@ -27,8 +27,8 @@ constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 constexpr std::size_t kPhiloxStateSizeBytes = 16;
 
 std::optional<std::uint64_t> seed_of_first_state(std::span<const std::byte> state) {
-  std::array<std::uint64_t, 2> seed_and_offset;
-  if (state.size() != sizeof(seed_and_offset)) return std::nullopt;
+  std::array<std::uint64_t, kPhiloxStateSizeBytes / sizeof(std::uint64_t)> seed_and_offset;
+  if (state.size() != kPhiloxStateSizeBytes) return std::nullopt;
   std::memcpy(seed_and_offset.data(), state.data(), state.size());
   if (seed_and_offset.back() != 0) return std::nullopt;
   return seed_and_offset.front();

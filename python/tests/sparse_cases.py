@@ -107,3 +107,18 @@ def check_error(
     with pytest.raises(expected.type) as actual:
         run()
     return str(actual.value), str(expected.value)
+
+
+def check_or_error(
+    device: torch.device,
+    function: Callable[..., Any],
+    *arguments: Any,
+    refusals: tuple[type[Exception], ...] = (RuntimeError,),
+) -> None:
+    """Where CPU refuses the call, by one of these, the device does; else the results are those of CPU."""
+    try:
+        function(*placed(arguments, "cpu"))
+    except refusals:
+        check_error(device, function, *arguments)
+        return
+    check(device, function, *arguments)

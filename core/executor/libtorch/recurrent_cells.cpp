@@ -6,23 +6,13 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros_like.h>
-#include <optional>
 #include <utility>
 #include <vector>
 
+#include "core/executor/libtorch/stack_values.h"
+
 namespace torch_remote::executor::libtorch {
 namespace {
-
-std::optional<at::Tensor> optional_tensor(const c10::IValue& value) {
-  if (value.isNone() || !value.toTensor().defined()) return std::nullopt;
-  return value.toTensor();
-}
-
-template <typename... Results>
-void replace(torch::jit::Stack& stack, Results... results) {
-  stack.clear();
-  (stack.emplace_back(std::move(results)), ...);
-}
 
 at::Tensor with_bias(const c10::IValue& gates, const c10::IValue& bias) {
   const auto known_bias = optional_tensor(bias);

@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/executor/libtorch/stack_values.h"
 #include "core/protocol/recurrent_network.h"
 
 namespace torch_remote::executor::libtorch {
@@ -69,8 +70,9 @@ struct Call {
   }
 };
 
+// Undefined where there is none.
 at::Tensor tensor_or_none(const c10::IValue& value) {
-  return value.isNone() ? at::Tensor() : value.toTensor();
+  return optional_tensor(value).value_or(at::Tensor());
 }
 
 // Clients are not trusted: what the slices below rely on.
@@ -327,12 +329,8 @@ void cudnn_rnn(torch::jit::Stack& stack, const at::Generator&) {
   output = as(dtype, output);
   if (call.is_transposed()) output = output.transpose(0, 1);
   if (!cell.defined()) cell = at::empty({0}, state.options());
-  stack.clear();
-  stack.emplace_back(std::move(output));
-  stack.emplace_back(as(dtype, state));
-  stack.emplace_back(as(dtype, cell));
-  stack.emplace_back(std::move(reserve));
-  stack.emplace_back(std::move(buffer));
+  replace(stack, std::move(output), as(dtype, state), as(dtype, cell), std::move(reserve),
+          std::move(buffer));
 }
 
 // Arguments: input, weight, weight_stride0, weight_buf, hx, cx, output, grad_output, grad_hy,
@@ -356,19 +354,14 @@ void cudnn_rnn_backward(torch::jit::Stack& stack, const at::Generator&) {
   if (stack.at(21).toBoolList().get(3)) {
     for (std::size_t i = 3; i < found.size(); ++i) weights.push_back(as(dtype, found[i]));
   }
-  stack.clear();
-  stack.emplace_back(std::move(input));
-  stack.emplace_back(std::move(state));
-  stack.emplace_back(std::move(cell));
-  stack.emplace_back(std::move(weights));
+  replace(stack, std::move(input), std::move(state), std::move(cell), std::move(weights));
 }
 
 // Arguments: dropout, train, dropout_seed, ...
 void cudnn_init_dropout_state(torch::jit::Stack& stack, const at::Generator&) {
   at::Tensor state = at::empty({kDrawBytes}, at::kByte);
   write_draw({.seed = stack.at(2).toInt()}, state);
-  stack.clear();
-  stack.emplace_back(std::move(state));
+  replace(stack, std::move(state));
 }
 
 }  // namespace torch_remote::executor::libtorch

@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "core/executor/executor.h"
+#include "core/executor/libtorch/stack_values.h"
 
 namespace torch_remote::executor::libtorch {
 namespace {
@@ -44,9 +45,7 @@ void sparse_mm_reduce(torch::jit::Stack& stack, const at::Generator&) {
   auto [product, winners] =
       at::_sparse_mm_reduce_impl(self, stack.at(1).toTensor(), stack.at(2).toStringRef());
   self.set_requires_grad(false);
-  stack.clear();
-  stack.emplace_back(std::move(product));
-  stack.emplace_back(std::move(winners));
+  replace(stack, std::move(product), std::move(winners));
 }
 
 // Arguments: self, grad_out, weight, reduce, arg_out, output_mask.
@@ -58,9 +57,7 @@ void sparse_mm_reduce_backward(torch::jit::Stack& stack, const at::Generator&) {
     check_winners(winners, gradient, self._nnz());
   auto [of_self, of_weight] = at::_sparse_mm_reduce_impl_backward(
       self, gradient, stack.at(2).toTensor(), reduce, winners, mask_of(stack.at(5)));
-  stack.clear();
-  stack.emplace_back(std::move(of_self));
-  stack.emplace_back(std::move(of_weight));
+  replace(stack, std::move(of_self), std::move(of_weight));
 }
 
 }  // namespace torch_remote::executor::libtorch

@@ -29,15 +29,11 @@
 #include "core/executor/libtorch/recurrent_cells.h"
 #include "core/executor/libtorch/recurrent_networks.h"
 #include "core/executor/libtorch/sparse_reduce.h"
+#include "core/executor/libtorch/stack_values.h"
 #include "core/executor/libtorch/widening_products.h"
 
 namespace torch_remote::executor::libtorch {
 namespace {
-
-std::optional<at::Tensor> optional_tensor(const c10::IValue& value) {
-  if (value.isNone() || !value.toTensor().defined()) return std::nullopt;
-  return value.toTensor();
-}
 
 template <std::size_t kCount>
 std::array<bool, kCount> bool_array(const c10::IValue& value) {
@@ -47,12 +43,6 @@ std::array<bool, kCount> bool_array(const c10::IValue& value) {
   std::array<bool, kCount> flags;
   for (std::size_t i = 0; i < kCount; ++i) flags[i] = list[i];
   return flags;
-}
-
-template <typename... Results>
-void replace(torch::jit::Stack& stack, Results... results) {
-  stack.clear();
-  (stack.emplace_back(std::move(results)), ...);
 }
 
 // As native_dropout of the CPU computes, but for the generator.

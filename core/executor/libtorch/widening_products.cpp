@@ -10,6 +10,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "core/executor/libtorch/stack_values.h"
+
 namespace torch_remote::executor::libtorch {
 namespace {
 
@@ -20,8 +22,7 @@ void finish(torch::jit::Stack& stack, std::size_t out_position, at::Tensor resul
     out.copy_(result);
     result = out;
   }
-  stack.clear();
-  stack.emplace_back(std::move(result));
+  replace(stack, std::move(result));
 }
 
 }  // namespace

@@ -7,11 +7,11 @@
 #include <ATen/ops/full.h>
 #include <c10/util/Exception.h>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include "core/executor/libtorch/attention.h"
+#include "core/executor/libtorch/stack_values.h"
 #include "emulator/random/attention_dropout.h"
 #include "emulator/random/kernels/generator.h"
 
@@ -19,16 +19,13 @@ namespace torch_remote::emulator::random {
 namespace {
 
 using executor::libtorch::Attention;
+using executor::libtorch::optional_tensor;
+using executor::libtorch::replace;
 using torch::jit::Stack;
 
 constexpr std::string_view kForward = "aten::_scaled_dot_product_fused_attention_overrideable";
 constexpr std::string_view kBackward =
     "aten::_scaled_dot_product_fused_attention_overrideable_backward";
-
-std::optional<at::Tensor> optional_tensor(const c10::IValue& value) {
-  if (value.isNone() || !value.toTensor().defined()) return std::nullopt;
-  return value.toTensor();
-}
 
 ScoresShape shape_of(const Attention& attention) {
   const at::Tensor& query = attention.query;
@@ -62,12 +59,6 @@ Draws draw_kept(Attention& attention, bool is_flash, PhiloxGenerator& generator)
       generator.reserve(is_flash ? flash_increment(shape) : efficient_increment(shape));
   attention.kept = kept(attention, is_flash, draws.seed, draws.offset());
   return draws;
-}
-
-template <typename... Results>
-void replace(Stack& stack, Results... results) {
-  stack.clear();
-  (stack.emplace_back(std::move(results)), ...);
 }
 
 // ---- the operator that the client takes ----

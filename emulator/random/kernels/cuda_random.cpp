@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "core/executor/libtorch/random_source.h"
+#include "core/executor/libtorch/stack_values.h"
 #include "emulator/random/kernels/attention.h"
 #include "emulator/random/kernels/generator.h"
 #include "emulator/random/kernels/operators.h"
@@ -65,9 +66,7 @@ void native_dropout(torch::jit::Stack& stack, const at::Generator& generator) {
   auto [output, mask] =
       random::native_dropout(stack.at(0).toTensor(), stack.at(1).toDouble(),
                              stack.at(2).toOptional<bool>(), random::philox_generator(generator));
-  stack.clear();
-  stack.emplace_back(std::move(output));
-  stack.emplace_back(std::move(mask));
+  executor::libtorch::replace(stack, std::move(output), std::move(mask));
 }
 
 class CudaRandomSource final : public executor::libtorch::RandomSource {
